@@ -5,16 +5,36 @@ A decision is a pure function of the event, the score and the seed; see `uniform
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from smartfilter.errors import UsageError
+from smartfilter.sampling import (
+    MAX_WEIGHT,
+    official_keep_probability,
+    optimal_keep_probability,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from smartfilter.events import Events
 
-__all__ = ["hash_events", "uniform"]
+__all__ = [
+    "MODES",
+    "Decision",
+    "DecisionSettings",
+    "SkimSettings",
+    "decide",
+    "hash_events",
+    "uniform",
+]
+
+MODES = ("threshold", "sample", "official", "debug")
+"""Ways to decide; see `decide`."""
+
 
 # Fractional part of the golden ratio and the two multipliers of the splitmix64
 # finaliser (Steele, Lea, Flood, OOPSLA 2014, doi:10.1145/2660193.2660195).
@@ -86,5 +106,165 @@ def uniform(events: Events, seed: int) -> NDArray[np.float64]:
     -------
     ndarray of float64, shape (n_events,)
     """
-    state = hash_events(events, seed, purpose=_DECISION)
+    return _to_unit(hash_events(events, seed, purpose=_DECISION))
+
+
+@dataclass(frozen=True)
+class SkimSettings:
+    """How one skim is decided.
+
+    Parameters
+    ----------
+    name : str
+        Skim name.
+    column : int
+        Output of the network.
+    threshold : float
+        Keep if score >= threshold.
+    constant : float
+        c of `optimal_keep_probability`.
+    slope, offset : float
+        a and b of `official_keep_probability`.
+    """
+
+    name: str
+    column: int
+    threshold: float
+    constant: float
+    slope: float = 0.5
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class DecisionSettings:
+    """How events are decided.
+
+    Parameters
+    ----------
+    mode : str
+        One of `MODES`.
+    skims : tuple of SkimSettings
+        An event is kept if any of them wants it.
+    seed : int
+        Seed of `uniform`.
+    max_weight : float
+        Largest weight of a kept event.
+
+    Raises
+    ------
+    UsageError
+        If the mode is unknown, there is no skim or the maximum weight is below 1.
+    """
+
+    mode: str
+    skims: tuple[SkimSettings, ...]
+    seed: int = 0
+    max_weight: float = MAX_WEIGHT
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.mode not in MODES:
+            expected = ", ".join(MODES)
+            raise UsageError(f"mode: expected one of {expected}, got '{self.mode}'")
+        if not self.skims:
+            raise UsageError("skims: expected at least one, got none")
+        if not self.max_weight >= 1:
+            raise UsageError(
+                f"maximum weight: expected at least 1, got {self.max_weight}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What happens to each event.
+
+    Parameters
+    ----------
+    keep : ndarray of bool, shape (n_events,)
+        Whether the event is simulated.
+    keep_probability : ndarray of float64, shape (n_events, n_skims)
+        Probability with which it was kept; 0 or 1 with a threshold.
+    weight : ndarray of float64, shape (n_events, n_skims)
+        1 / keep_probability where kept for this skim, else 0.
+    """
+
+    keep: NDArray[np.bool_]
+    keep_probability: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+def decide(
+    events: Events,
+    *,
+    logits: NDArray[Any],
+    scores: NDArray[Any],
+    scorable: NDArray[np.bool_],
+    settings: DecisionSettings,
+) -> Decision:
+    """Return what happens to each event.
+
+    - ``threshold``: kept if the score of any skim reaches its threshold; weight 1.
+    - ``sample``: one random number u per event and one probability p, the largest of
+      `optimal_keep_probability` over the skims; kept if u < p, every skim weighs 1/p.
+    - ``official``: as basf2's SmartBackground module: each skim draws on its own with
+      `official_keep_probability`, weighs 1/p if drawn, else 0; kept if any is drawn.
+    - ``debug``: everything is kept with weight 1.
+
+    An event that cannot be scored is kept with probability 1 and weight 1.
+
+    Parameters
+    ----------
+    events : Events
+    logits, scores : ndarray of float, shape (n_events, n_outputs)
+        Network outputs and calibrated pass probabilities.
+    scorable : ndarray of bool, shape (n_events,)
+    settings : DecisionSettings
+        Names the outputs to use.
+    """
+    columns = [skim.column for skim in settings.skims]
+    logit, score = logits[:, columns], scores[:, columns]
+    p = _keep_probabilities(logit, score, settings)
+    p[~scorable] = 1.0
+    drawn = _draw(events, settings) < p
+    with np.errstate(divide="ignore"):
+        weight = np.where(drawn, 1.0 / p, 0.0)
+    return Decision(np.any(drawn, axis=1), p, weight)
+
+
+def _keep_probabilities(
+    logit: NDArray[Any], score: NDArray[Any], settings: DecisionSettings
+) -> NDArray[np.float64]:
+    """Return the keep probabilities, shape (n_events, n_skims)."""
+    skims, ceiling = settings.skims, settings.max_weight
+    if settings.mode == "debug":
+        return np.ones(score.shape)
+    if settings.mode == "official":
+        rows = [
+            official_keep_probability(column, k.slope, k.offset, max_weight=ceiling)
+            for column, k in zip(logit.T, skims, strict=True)
+        ]
+        return np.stack(rows, axis=1)
+    if settings.mode == "sample":
+        rows = [
+            optimal_keep_probability(column, k.constant, max_weight=ceiling)
+            for column, k in zip(score.T, skims, strict=True)
+        ]
+        joint = np.max(rows, axis=0)
+    else:
+        thresholds = np.array([k.threshold for k in skims])
+        joint = (score >= thresholds).any(axis=1).astype(np.float64)
+    return np.repeat(joint[:, None], len(skims), axis=1)
+
+
+def _draw(events: Events, settings: DecisionSettings) -> NDArray[np.float64]:
+    """Return the random numbers, shape (n_events, 1), or (n_events, n_skims)."""
+    if settings.mode != "official":
+        return uniform(events, settings.seed)[:, None]
+    state = hash_events(events, settings.seed, purpose=_DECISION)
+    columns = np.array([skim.column + 1 for skim in settings.skims], dtype=np.uint64)
+    return _to_unit(_mix(state[:, None] + columns * _GOLDEN))
+
+
+def _to_unit(state: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return the upper 53 bits as doubles in [0, 1)."""
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53

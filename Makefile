@@ -1,0 +1,38 @@
+# make score: install and score the example events; make test: run the tests.
+# VENV is the environment to make; PACKAGE is what to install in it; a wheel works too.
+# A CPU build of torch is enough: point pip at one to save the download of the CUDA build.
+VENV ?= .venv
+PYTHON ?= python3
+PACKAGE ?= --editable .
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+EXTRAS = pipeline,train,plot
+
+.PHONY: score test lint measure events model clean
+
+score: $(VENV)/core
+	$(BIN)/smartfilter score examples/events.root
+
+test: $(VENV)/tools
+	$(BIN)/pytest
+
+lint: $(VENV)/tools
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+measure: $(VENV)/tools
+	$(BIN)/smartfilter measure --event-type mixed --output output/measure
+
+clean:
+	rm -rf $(VENV) dist
+
+$(VENV)/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) $(PACKAGE)
+	touch $@
+
+$(VENV)/tools: $(VENV)/core
+	$(PIP) "smartfilter[$(EXTRAS)]" --group test --group lint
+	touch $@
