@@ -1,1 +1,100 @@
-"""."""
+"""The ``smartfilter`` command: one thin file per subcommand, loaded when it is used."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from smartfilter import __version__
+from smartfilter.errors import SmartFilterError
+
+__all__ = ["cli", "main"]
+
+COMMANDS = {
+    "score": "Score generator-level events and decide which to simulate.",
+    "generate": "Generate events with Pythia 8 in the mdst layout.",
+    "simulate": "Label events: mock detector, reconstruction and skims.",
+    "train": "Train a network on labelled events.",
+    "evaluate": "ROC, calibration and speedup of a model on unseen events.",
+    "speedup": "Evaluate the speedup formulas.",
+    "measure": "Run the chain with and without the filter and compare.",
+    "inspect": "Show what an event file or a model file holds.",
+}
+"""Command -> its line in the help; the code is in the module of the same name."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called, and not for ``--help``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import a command; an unknown name names the nearest."""
+        if name in COMMANDS:
+            module = import_module(f"smartfilter.cli.{name}_command")
+            command: click.Command = module.command
+            return command
+        return super().get_command(ctx, name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or say which one was meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            nearest = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+            ctx.fail(f"No such command '{args[0]}'{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the table of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="smartfilter")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@click.pass_context
+def cli(ctx: click.Context, as_json: bool, verbose: bool) -> None:
+    """Skip hopeless Belle II Monte Carlo events before detector simulation."""
+    import logging
+
+    ctx.obj = {"json": as_json}
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 done, 1 bug, 2 usage, 3 input data, 4 model file, 5 device; 130 when
+    interrupted.
+    """
+    options: dict[str, Any] = {"standalone_mode": False, "prog_name": "smartfilter"}
+    try:
+        code = cli.main(args=arguments, **options)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted: nothing was written", err=True)
+        sys.exit(130)
+    except SmartFilterError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,124 @@
+"""What commands print: JSON or tables on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+__all__ = ["emit", "json_option", "make_table", "show_progress"]
+
+SCHEMA_VERSION = 1
+"""Version of the JSON documents."""
+
+
+def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().obj["json"] = True
+
+
+json_option = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_json,
+    help="One JSON document on stdout.",
+)
+"""Option of every command: the same as ``--json`` before the command's name."""
+
+
+def _finite(value: Any) -> Any:
+    """Return plain Python values with null for what JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def emit(document: Mapping[str, Any], *tables: RenderableType) -> None:
+    """Print the JSON document if it was asked for, else the tables.
+
+    Parameters
+    ----------
+    document : mapping
+        The result; ``schema_version`` is added, NaN and infinity become null.
+    *tables : rich renderables
+        What a person reads.
+    """
+    if click.get_current_context().find_root().obj["json"]:
+        plain = _finite({"schema_version": SCHEMA_VERSION, **document})
+        click.echo(json.dumps(plain, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for table in tables:
+        console.print(table)
+
+
+def make_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> RenderableType:
+    """Return a table: the first column left, the others right-aligned."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for position, name in enumerate(columns):
+        table.add_column(name, justify="left" if position == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+@contextmanager
+def show_progress(task: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar with rate and remaining time on stderr, on a terminal only.
+
+    Yields
+    ------
+    callable
+        Takes the number of events done since the last call.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        identity = bar.add_task(task, total=total, rate="")
+
+        def advance(n_events: int) -> None:
+            bar.advance(identity, n_events)
+            speed = bar.tasks[0].speed
+            rate = f"{speed:,.0f} events/s" if speed else ""
+            bar.update(identity, rate=rate)
+
+        yield advance
