@@ -213,7 +213,11 @@ class Events:
     def with_event_type(self, name: str) -> Events:
         """Return the same events, all of this type."""
         code = encode_event_type(name)
-        return replace(self, event_type=np.full(len(self), code, dtype=np.int8))
+        return self.with_event_type_codes(np.full(len(self), code, dtype=np.int8))
+
+    def with_event_type_codes(self, codes: NDArray[np.int8]) -> Events:
+        """Return the same events with these types, shape (n_events,)."""
+        return replace(self, event_type=codes)
 
     @classmethod
     def from_awkward(cls, particles: ak.Array, *, file: str = "", **ids: Any) -> Events:

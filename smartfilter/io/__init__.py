@@ -1,1 +1,51 @@
-"""."""
+"""Readers and writers of event, label and score files.
+
+Importing this package loads no file library; names are imported on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smartfilter.io.labelled import LabelledWriter
+    from smartfilter.io.mdst import EXTRA_COLUMNS
+    from smartfilter.io.mdst_writer import MdstWriter, read_provenance
+    from smartfilter.io.scores import ScoreTable, ScoreWriter, read_scores
+    from smartfilter.io.source import EventSource, open_events
+
+__all__ = [
+    "EXTRA_COLUMNS",
+    "EventSource",
+    "LabelledWriter",
+    "MdstWriter",
+    "ScoreTable",
+    "ScoreWriter",
+    "open_events",
+    "read_provenance",
+    "read_scores",
+]
+
+_HOMES = {
+    "EXTRA_COLUMNS": "smartfilter.io.mdst",
+    "EventSource": "smartfilter.io.source",
+    "LabelledWriter": "smartfilter.io.labelled",
+    "MdstWriter": "smartfilter.io.mdst_writer",
+    "ScoreTable": "smartfilter.io.scores",
+    "ScoreWriter": "smartfilter.io.scores",
+    "open_events": "smartfilter.io.source",
+    "read_provenance": "smartfilter.io.mdst_writer",
+    "read_scores": "smartfilter.io.scores",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'smartfilter.io' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__
