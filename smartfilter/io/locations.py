@@ -1,0 +1,133 @@
+"""What users type to name input files: paths, globs, ``file.root:tree``, URLs."""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from smartfilter.errors import InputError, MissingPackageError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Location", "expand_paths"]
+
+_URL = re.compile(
+    r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<server>[^/]*)(?P<rest>.*)$"
+)
+_WITH_TREE = re.compile(r"^(?P<path>.+\.root):(?P<tree>.+)$")
+_XROOTD_SCHEMES = ("root", "roots")
+
+
+@dataclass(frozen=True)
+class Location:
+    """One input file.
+
+    Parameters
+    ----------
+    path : str
+        A local path or a ``root://`` URL.
+    tree : str or None
+        Name of the tree, if the user gave one.
+    """
+
+    path: str
+    tree: str | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether this is a URL."""
+        return _URL.match(self.path) is not None
+
+    @property
+    def suffix(self) -> str:
+        """The file's suffix in lower case, with its dot."""
+        return PurePosixPath(self.path).suffix.lower()
+
+    def __str__(self) -> str:
+        """Return the location as a user would type it."""
+        return self.path if self.tree is None else f"{self.path}:{self.tree}"
+
+
+def _split_tree(text: str) -> tuple[str, str | None]:
+    match = _WITH_TREE.match(text)
+    return (match["path"], match["tree"]) if match else (text, None)
+
+
+def _remote(text: str, url: re.Match[str]) -> Location:
+    if url["scheme"].lower() not in _XROOTD_SCHEMES:
+        raise InputError(
+            f"URL: expected root://..., got '{text}'; copy the file to a local disk"
+        )
+    if find_spec("fsspec_xrootd") is None:
+        raise MissingPackageError("fsspec-xrootd", "xrootd")
+    rest, tree = _split_tree(url["rest"])
+    return Location(f"{url['scheme']}://{url['server']}{rest}", tree)
+
+
+def _local(text: str) -> list[Location]:
+    if Path(text).exists():
+        path, tree = text, None
+    else:
+        path, tree = _split_tree(text)
+    if Path(path).is_dir():
+        raise InputError(
+            f"input: expected a file, got the directory '{path}'; "
+            f"give its files, for example '{path.rstrip('/')}/*.root'"
+        )
+    if Path(path).exists():
+        return [Location(path, tree)]
+    if not glob.has_magic(path):
+        raise InputError(f"input: no such file: '{path}'; check the path")
+    names = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  absolute and ** too
+    files = [Location(name, tree) for name in names if not Path(name).is_dir()]
+    if not files:
+        raise InputError(f"input: no file matches '{path}'; check the pattern")
+    return files
+
+
+def _identity(location: Location) -> tuple[str, str | None]:
+    if location.is_remote:
+        return location.path, location.tree
+    return str(Path(location.path).resolve()), location.tree
+
+
+def expand_paths(paths: str | Path | Sequence[str | Path]) -> list[Location]:
+    """Return the files that these paths, globs and URLs name, in order.
+
+    Parameters
+    ----------
+    paths : str, Path or sequence of them
+        Local paths, globs (sorted by name), ``file.root:tree`` or ``root://`` URLs.
+
+    Raises
+    ------
+    UsageError
+        If no path is given.
+    InputError
+        If a path does not exist, is a directory, a glob matches nothing, a URL is not
+        ``root://``, or a file is named twice (its events would count twice).
+    MissingPackageError
+        If a ``root://`` URL is given and fsspec-xrootd is not installed.
+    """
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if not given:
+        raise UsageError("input: expected at least one file, got none")
+    locations: list[Location] = []
+    for item in given:
+        url = _URL.match(str(item))
+        locations += [_remote(str(item), url)] if url else _local(str(item))
+    seen: set[tuple[str, str | None]] = set()
+    for location in locations:
+        identity = _identity(location)
+        if identity in seen:
+            raise InputError(
+                f"input: file '{location}' is given twice, so that its events would "
+                f"count twice; name it once"
+            )
+        seen.add(identity)
+    return locations

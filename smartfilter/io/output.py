@@ -1,0 +1,184 @@
+"""Output files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from smartfilter.errors import InputError, UsageError
+from smartfilter.events import concatenate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from smartfilter.events import Events
+
+__all__ = ["METADATA_KEY", "EventBuffer", "OutputFile", "dump_metadata"]
+
+METADATA_KEY = "smartfilter"
+"""Key of our JSON document in every file that we write."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+
+
+def dump_metadata(document: Mapping[str, Any]) -> str:
+    """Return a JSON document; NumPy values and paths are converted.
+
+    Raises
+    ------
+    UsageError
+        If a value has no JSON form (NaN and infinities have none).
+    """
+    try:
+        return json.dumps(dict(document), default=_plain, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"metadata: expected JSON values, got another ({error})"
+        ) from error
+
+
+class OutputFile(ABC):
+    """Context manager: write to a temporary name, move when complete.
+
+    The temporary file lies in the same folder. When the block ends with an exception
+    it is removed and an existing file of that name stays as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the file will be.
+    force : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    UsageError
+        If the file exists and ``force`` is false, or the folder does not exist.
+    """
+
+    def __init__(self, path: str | Path, *, force: bool) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise UsageError(f"output: expected a file, got the directory '{path}'")
+        if self.path.exists() and not force:
+            raise UsageError(f"output: '{path}' exists; use --force to replace it")
+        if not self.path.parent.is_dir():
+            raise UsageError(
+                f"output: expected an existing folder, got '{self.path.parent}'; make it"
+            )
+        if not os.access(self.path.parent, os.W_OK):
+            raise UsageError(
+                f"output: folder '{self.path.parent}' cannot be written to"
+            )
+        name = f".{self.path.stem}.{uuid.uuid4().hex[:8]}.part{self.path.suffix}"
+        self._temporary = self.path.with_name(name)
+        self._open = True
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write what is left and close the temporary file."""
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Close the temporary file, complete or not."""
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise UsageError(f"output: '{self.path}' is closed; open it again")
+
+    def close(self) -> None:
+        """Complete the file and move it to its name; does nothing the second time."""
+        if not self._open:
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self.discard()
+            raise
+        self._open = False
+        os.replace(self._temporary, self.path)  # noqa: PTH105  named in our rules
+
+    def discard(self) -> None:
+        """Remove the temporary file."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._abandon()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Complete the file, or remove it if the block failed."""
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class EventBuffer:
+    """Collects events until there are enough for a well-filled block on disk.
+
+    Parameters
+    ----------
+    max_particles : int
+        A block is full when it has this many particles.
+    """
+
+    def __init__(self, max_particles: int) -> None:
+        self._max_particles = max_particles
+        self._parts: list[Events] = []
+        self._n_rows = 0
+        self._columns: frozenset[str] | None = None
+
+    def add(self, events: Events) -> None:
+        """Add events.
+
+        Raises
+        ------
+        InputError
+            If their particle columns differ from those of earlier events.
+        """
+        columns = frozenset(events.particles)
+        if self._columns is None:
+            self._columns = columns
+        if columns != self._columns:
+            raise InputError(
+                f"particle columns: expected {', '.join(sorted(self._columns))} as in "
+                f"earlier events, got {', '.join(sorted(columns))}"
+            )
+        if len(events):
+            self._parts.append(events)
+            self._n_rows += max(events.n_particles, len(events))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a block should be written."""
+        return self._n_rows >= self._max_particles
+
+    def drain(self) -> Events | None:
+        """Return and forget what was collected; None if nothing was."""
+        parts, self._parts, self._n_rows = self._parts, [], 0
+        return concatenate(parts) if parts else None

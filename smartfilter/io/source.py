@@ -1,0 +1,101 @@
+"""Events from files, in chunks of bounded size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smartfilter.errors import UsageError
+from smartfilter.events import Events, concatenate
+from smartfilter.io.formats import EventFile, ReadOptions, find_format
+from smartfilter.io.locations import expand_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["EventSource", "open_events"]
+
+
+class EventSource:
+    """Events of one or more files; iterate over it for chunks of `Events`.
+
+    Each chunk comes from one file and holds at most ``chunk_size`` events. ``file``
+    and ``entry`` of a chunk identify its events. A source can be iterated over any
+    number of times. Made by `open_events`.
+    """
+
+    def __init__(
+        self, readers: Sequence[tuple[str, EventFile]], chunk_size: int
+    ) -> None:
+        self._readers = tuple(readers)
+        self._chunk_size = chunk_size
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files in the order in which they are read."""
+        return tuple(name for name, _ in self._readers)
+
+    @property
+    def n_events(self) -> int:
+        """Number of events in all files, from their metadata."""
+        return sum(reader.n_events for _, reader in self._readers)
+
+    def __iter__(self) -> Iterator[Events]:
+        """Yield the events of all files in order, in chunks."""
+        for _, reader in self._readers:
+            yield from reader.iterate(self._chunk_size)
+
+    def read(self) -> Events:
+        """Return all events at once; ``file`` is that of the first ones."""
+        chunks = list(self)
+        return concatenate(chunks) if chunks else self._readers[0][1].empty()
+
+
+def open_events(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    chunk_size: int = 20_000,
+    extra_columns: Sequence[str] = (),
+    keep_secondaries: bool = False,
+) -> EventSource:
+    """Open event files of any known format.
+
+    Every file is opened once here, so that a wrong one is found before any work.
+
+    Parameters
+    ----------
+    paths : str, Path or sequence of them
+        Paths, globs, ``file.root:tree`` or ``root://`` URLs (these need the extra
+        ``xrootd``).
+    chunk_size : int
+        Largest number of events in a chunk.
+    extra_columns : sequence of str
+        Further particle columns, see `smartfilter.io.mdst.EXTRA_COLUMNS`.
+    keep_secondaries : bool
+        Keep particles that the detector simulation made; by default only those of
+        the generator (status bit 0) are read and mother indices refer to them.
+
+    Returns
+    -------
+    EventSource
+        Iterable over chunks of `Events`.
+
+    Raises
+    ------
+    UsageError
+        If ``chunk_size`` is not positive, no path is given or an extra column is
+        not known.
+    InputError
+        If a path names no file, or a file that cannot be read, has an unknown format
+        or lacks a column.
+    MissingPackageError
+        If a ``root://`` URL is given and fsspec-xrootd is not installed.
+    """
+    if chunk_size < 1:
+        raise UsageError(f"chunk_size: expected at least 1 event, got {chunk_size}")
+    options = ReadOptions(tuple(extra_columns), keep_secondaries)
+    readers = [
+        (str(location), find_format(location).load().open_file(location, options))
+        for location in expand_paths(paths)
+    ]
+    return EventSource(readers, chunk_size)
