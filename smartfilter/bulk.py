@@ -13,6 +13,7 @@ from smartfilter.decision import decide
 from smartfilter.errors import InputError
 from smartfilter.event_type import infer_event_type
 from smartfilter.events import EVENT_TYPES, UNKNOWN_EVENT_TYPE
+from smartfilter.graphs import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -123,7 +124,7 @@ def score_events(
     settings: DecisionSettings,
     event_type: str | None = None,
     strict: bool = False,
-    write: Callable[[dict[str, NDArray[Any]]], None] | None = None,
+    write: Callable[[dict[str, Any]], None] | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Summary:
     """Score and decide chunk by chunk.
@@ -176,7 +177,7 @@ def _report_unscorable(events: Events, scores: Scores, *, strict: bool) -> None:
     """Log each event that cannot be scored, or stop at the first."""
     for i in np.flatnonzero(~scores.scorable):
         where = f"{events.file or 'events'}, entry {events.entry[i]}"
-        reason = scores.reason_name(int(i))
+        reason = Reason(scores.reason[i]).name.lower().replace("_", " ")
         if strict:
             raise InputError(
                 f"event: cannot be scored ({reason}) at {where}; "
@@ -202,18 +203,17 @@ def _judge(summary: Summary) -> None:
 
 def _make_columns(
     events: Events, scores: Scores, decision: Decision, settings: DecisionSettings
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Any]:
     """Return the columns of the score file, each of shape (n_events,)."""
-    names = np.array([*EVENT_TYPES, "unknown"])
-    columns: dict[str, NDArray[Any]] = {
-        "file": np.full(len(events), events.file),
+    columns: dict[str, Any] = {
+        "file": events.file,
         "entry": events.entry,
         "experiment": events.experiment,
         "run": events.run,
         "production": events.production,
         "event": events.event,
-        "n_particles": events.counts.astype(np.int32),
-        "event_type": names[events.event_type],
+        "n_particles": events.counts,
+        "event_type": events.event_type,
         "keep": decision.keep,
     }
     for k, skim in enumerate(settings.skims):
@@ -223,6 +223,4 @@ def _make_columns(
             f"keep_probability_{skim.name}": decision.keep_probability[:, k],
             f"weight_{skim.name}": decision.weight[:, k],
         }
-        if skim.name in events.labels:
-            columns[f"passes_{skim.name}"] = events.labels[skim.name]
     return columns

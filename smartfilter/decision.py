@@ -5,6 +5,7 @@ A decision is a pure function of the event, the score and the seed; see `uniform
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,12 @@ from smartfilter.sampling import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from smartfilter.events import Events
+    from smartfilter.model_info import ModelInfo
 
 __all__ = [
     "MODES",
@@ -172,6 +176,64 @@ class DecisionSettings:
             raise UsageError(
                 f"maximum weight: expected at least 1, got {self.max_weight}"
             )
+
+    @classmethod
+    def from_model(
+        cls,
+        info: ModelInfo,
+        *,
+        skims: Sequence[str] = (),
+        mode: str = "threshold",
+        threshold: float | None = None,
+        seed: int = 0,
+        event_type: str | None = None,
+    ) -> DecisionSettings:
+        """Return the settings that a model file recommends.
+
+        Parameters
+        ----------
+        info : ModelInfo
+        skims : sequence of str
+            Skims that decide; by default all of the model.
+        mode : str
+            One of `MODES`.
+        threshold : float, optional
+            On the score, for every skim; by default each skim's best working point.
+        seed : int
+            Seed of `uniform`.
+        event_type : str, optional
+            Take the constants of this event type, where the model has them.
+
+        Raises
+        ------
+        UsageError
+            If a skim is not in the model or a setting makes no sense.
+        """
+        chosen = []
+        for name in skims or info.skim_names:
+            if name not in info.skim_names:
+                raise UsageError(_name_nearest("skim", name, info.skim_names))
+            column = info.skim_names.index(name)
+            constants = info.skims[column].get_calibration(event_type or "default")
+            chosen.append(
+                SkimSettings(
+                    name=name,
+                    column=column,
+                    threshold=constants.threshold if threshold is None else threshold,
+                    constant=constants.sampling_constant,
+                    slope=constants.official_slope,
+                    offset=constants.official_offset,
+                )
+            )
+        ceiling = min(info.skims[skim.column].max_weight for skim in chosen)
+        return cls(mode, tuple(chosen), seed=seed, max_weight=ceiling)
+
+
+def _name_nearest(what: str, name: str, known: Sequence[str]) -> str:
+    """Return the message for an unknown name."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+    return f"{what}: expected one of {', '.join(known)}, got '{name}'{hint}"
 
 
 @dataclass(frozen=True, eq=False)

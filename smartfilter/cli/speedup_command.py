@@ -37,8 +37,8 @@ def command(
 ) -> None:
     """Evaluate the speedup formulas for given rates, or for a score file.
 
-    Times are per event, in any one unit. From SCORES, rates are those of its labels
-    if it has any, else the ones that its calibrated scores promise.
+    Times are per event, in any one unit. From SCORES, a file that smartfilter score
+    wrote, the rates are those that its calibrated scores promise.
 
     \b
     Examples:
@@ -56,8 +56,8 @@ def command(
         from smartfilter.rates import read_rates
 
         rates = read_rates(scores, skim)
-        document |= {"source": rates.source, "skim": rates.skim}
-        document |= rates.sampling_speedup(**times, t_n=t_n)
+        document["skim"] = rates.skim
+        document["sampling_speedup"] = rates.sampling_speedup(**times, t_n=t_n)
         chosen = {
             "tpr": rates.tpr,
             "fpr": rates.fpr,

@@ -1,0 +1,119 @@
+"""The rooms import in one direction, and the public names are what is promised."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import smartfilter
+
+PACKAGE = Path(smartfilter.__file__).parent
+
+LAYERS = (
+    {"errors", "pdg", "events", "event_type", "sampling", "speedup"},
+    {"io", "decision"},
+    {"graphs", "models"},
+    {"model_info"},
+    {"model_file"},
+    {"scoring"},
+    {"bulk", "rates", "decay_tree", "framework"},
+    {"module", "pipeline", "training"},
+    {"plots", "cli"},
+)
+"""A room may import from its own layer and from those above it in this list."""
+
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+
+def list_imports(tree: ast.AST) -> set[str]:
+    """Return the rooms of smartfilter that a file imports at run time, anywhere."""
+    rooms = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            if parts[0] == "smartfilter":
+                names = parts[1:2] or [alias.name for alias in node.names]
+                rooms.update(names)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                if parts[0] == "smartfilter" and len(parts) > 1:
+                    rooms.add(parts[1])
+    return rooms & set(LEVEL)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f
+        for f in sorted(PACKAGE.rglob("*.py"))
+        if f.parent != PACKAGE or f.stem != "__init__"
+    ],
+    ids=lambda file: str(file.relative_to(PACKAGE)),
+)
+def test_file_imports_from_its_own_layer_or_an_earlier_one(file: Path):
+    room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert room in LEVEL, f"{room} has no layer yet"
+    imports = list_imports(ast.parse(file.read_text()))
+    back = sorted(name for name in imports if LEVEL[name] > LEVEL[room])
+    assert not back, f"{file.name} imports {back}, which come later in the flow"
+
+
+def test_public_names_are_the_promised_ones():
+    assert dir(smartfilter) == [
+        "Events",
+        "Scorer",
+        "SmartFilter",
+        "__version__",
+        "add_smartfilter",
+        "open_events",
+    ]
+    for name in dir(smartfilter):
+        assert getattr(smartfilter, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = smartfilter.nothing
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import smartfilter", {"torch", "uproot", "awkward", "numpy"}),
+        ("import smartfilter.cli", {"torch", "uproot", "awkward", "pyarrow", "rich"}),
+        (
+            "import smartfilter.module",
+            {"uproot", "pyarrow", "click", "rich", "yaml", "particle", "numba"},
+        ),
+    ],
+)
+def test_import_does_not_load_what_it_does_not_need(statement: str, absent: set[str]):
+    code = f"{statement}; import sys; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not absent & set(run.stdout.split())
+
+
+def test_basf2_is_imported_in_one_place():
+    users = [
+        file.name
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Import) and any(a.name == "basf2" for a in node.names)
+    ]
+    assert len(users) == 1
+
+
+def test_torch_jit_is_called_in_one_place():
+    users = {
+        file.name
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"save", "load", "freeze"}
+        and ast.unparse(node.value) == "torch.jit"
+    }
+    assert users <= {"model_file.py"}
