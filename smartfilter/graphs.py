@@ -278,7 +278,7 @@ def _lay_out(
     mother: NDArray[np.int64],
     reason: NDArray[np.int8],
 ) -> Layout:
-    """Number the nodes of the events whose reason is 0."""
+    """Give numbers to the nodes of the events whose reason is 0."""
     is_node = dropped == 0
     if reason.any():
         is_node &= np.repeat(reason == 0, events.counts)

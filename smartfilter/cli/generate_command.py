@@ -21,10 +21,16 @@ BLOCK = 2_000
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="OUT.root"
 )
-@click.option("--seed", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--experiment", type=click.IntRange(0, 1023), default=0)
 @click.option("--run", type=click.IntRange(min=0), default=1)
 @click.option("--first-event", type=click.IntRange(min=0), default=1)
+@click.option(
+    "--decay-table",
+    type=click.Choice(["pythia", "belle2"]),
+    default="pythia",
+    show_default=True,
+)
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @json_option
 def command(
@@ -35,6 +41,7 @@ def command(
     experiment: int,
     run: int,
     first_event: int,
+    decay_table: str,
     force: bool,
 ) -> None:
     """Generate events with Pythia 8 and write them in the layout of an mdst file.
@@ -54,10 +61,16 @@ def command(
         "version": __version__,
         "event_type": event_type,
         "seed": seed,
+        "decay_table": decay_table,
         "n_generated": n_events,
     }
     generator = Generator(
-        event_type, seed=seed, experiment=experiment, run=run, first_event=first_event
+        event_type,
+        seed=seed,
+        experiment=experiment,
+        run=run,
+        first_event=first_event,
+        decay_table=decay_table,
     )
     start = time.perf_counter()
     with (

@@ -25,6 +25,12 @@ EVENT_TYPES = ("ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar"
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--step", type=click.FloatRange(min=0.0, min_open=True), default=1.0)
+@click.option(
+    "--decay-table",
+    type=click.Choice(["pythia", "belle2"]),
+    default="pythia",
+    show_default=True,
+)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @json_option
 def command(
@@ -33,6 +39,7 @@ def command(
     output: Path,
     seed: int,
     step: float,
+    decay_table: str,
     workers: int,
 ) -> None:
     """Generate and simulate events in bulk; run it again to resume.
@@ -47,7 +54,12 @@ def command(
 
     output.mkdir(parents=True, exist_ok=True)
     parts = plan_parts(
-        output, event_type=event_type, n_events=n_events, seed=seed, step=step
+        output,
+        event_type=event_type,
+        n_events=n_events,
+        seed=seed,
+        step=step,
+        decay_table=decay_table,
     )
     start = time.perf_counter()
     with show_progress("produce", n_events) as advance:
@@ -59,6 +71,7 @@ def command(
         "n_files": len(parts),
         "event_type": event_type,
         "seed": seed,
+        "decay_table": decay_table,
         "events_per_second": made / seconds if made else 0.0,
         "output": str(output),
     }

@@ -39,7 +39,7 @@ def command(
 
     from smartfilter import __version__
     from smartfilter.io import open_events
-    from smartfilter.pipeline.simulation import label_files
+    from smartfilter.pipeline.labelling import label_files
 
     provenance = {
         "command": "simulate",
@@ -48,7 +48,7 @@ def command(
         "step_cm": step,
         "seed": seed,
     }
-    source = open_events(files)
+    source = open_events(files, chunk_size=2_000)
     start = time.perf_counter()
     with show_progress("simulate", source.n_events) as advance:
         passing = label_files(

@@ -72,16 +72,18 @@ def emit(document: Mapping[str, Any], *tables: RenderableType) -> None:
 def make_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> RenderableType:
-    """Return a table: the first column left, the others right-aligned."""
+    """Return a title and a table: first column left, the others right-aligned."""
     from rich import box
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
     for position, name in enumerate(columns):
         table.add_column(name, justify="left" if position == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    return table
+    return Group(Text(title, style="bold"), table)
 
 
 @contextmanager

@@ -1,0 +1,298 @@
+"""Model files: one TorchScript archive that explains itself.
+
+The archive is what ``torch.jit.save`` writes, with two more records: a JSON document
+(`smartfilter.model_info.ModelInfo`) and a SHA-256 digest over all other records, code, weights and JSON. It
+is verified before TorchScript reads it. This module alone calls ``torch.jit``.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import os
+import tempfile
+import warnings
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from smartfilter.errors import ModelFileError
+from smartfilter.model_info import ModelInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import Tensor, nn
+
+__all__ = [
+    "LoadedModel",
+    "default_model_path",
+    "load_model",
+    "read_model_info",
+    "save_model",
+]
+
+_set_optimiser = torch.jit.optimized_execution  # type: ignore[attr-defined]
+_JSON = "extra/smartfilter.json"
+_DIGEST = "extra/smartfilter.sha256"
+_FOLDER = "archive"
+_DEBUG = ".debug_pkl"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A network ready to score.
+
+    Parameters
+    ----------
+    network : torch.jit.ScriptModule
+        Frozen, on ``device``.
+    info : ModelInfo
+    digest : str
+        SHA-256 of code, weights and JSON, hexadecimal.
+    path : Path
+        Where it was read from.
+    device : torch.device
+    """
+
+    network: Callable[..., Tensor]
+    info: ModelInfo
+    digest: str
+    path: Path
+    device: torch.device
+
+    def __call__(
+        self,
+        x: Tensor,
+        pdg: Tensor,
+        mother: Tensor,
+        offsets: Tensor,
+        event_type: Tensor,
+    ) -> Tensor:
+        """Return logits, see `smartfilter.models`; without gradients.
+
+        TorchScript's optimiser is off: it recompiles for new shapes (50 ms) and gains
+        nothing here.
+        """
+        with torch.inference_mode(), _set_optimiser(False):
+            return self.network(x, pdg, mother, offsets, event_type)
+
+    def to(self, device: torch.device) -> LoadedModel:
+        """Return the model on this device; reads the file again if it must move."""
+        return self if device == self.device else load_model(self.path, device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the path: a worker process reads the file itself."""
+        return load_model, (self.path, str(self.device))
+
+
+def default_model_path() -> Path:
+    """Return the path of the model file that smartfilter ships."""
+    return Path(str(resources.files("smartfilter") / "data" / "gcn.pt"))
+
+
+@contextmanager
+def _torchscript() -> Iterator[None]:
+    """Silence torch's notice that TorchScript is deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", r".*torch\.jit.* is deprecated", DeprecationWarning
+        )
+        yield
+
+
+def save_model(path: str | Path, module: nn.Module, info: ModelInfo) -> str:
+    """Write a model file, complete or not at all, and return its digest.
+
+    The same module saved twice gives the same bytes.
+
+    Parameters
+    ----------
+    path : str or Path
+        Replaced if it exists.
+    module : nn.Module
+        A network as described in `smartfilter.models`.
+    info : ModelInfo
+
+    Raises
+    ------
+    ModelFileError
+        If info is inconsistent, or the scripted network does not give one logit per
+        skim, equal to the module's.
+    """
+    target = Path(path)
+    text = info.to_json()
+    ModelInfo.from_json(text, str(target))
+    module = copy.deepcopy(module).cpu().eval()
+    with _torchscript():
+        scripted = torch.jit.script(module)
+        _check_network(module, scripted, info)
+        buffer = io.BytesIO()
+        torch.jit.save(scripted, buffer)
+    records = {
+        name: data
+        for name, data in _unpack(buffer.getvalue(), str(target)).items()
+        if not name.endswith(_DEBUG)
+    }
+    records[_JSON] = text.encode()
+    digest = _hash_records(records)
+    _write_atomically(target, _pack({**records, _DIGEST: digest.encode()}))
+    return digest
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Read and verify a model file.
+
+    Parameters
+    ----------
+    path : str or Path
+    device : str or torch.device
+        Where the network shall be.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, changed, foreign, or of another schema.
+    """
+    source = Path(path)
+    records, info, digest = _read_verified(source)
+    place = torch.device(device)
+    try:
+        with _torchscript():
+            module = torch.jit.load(io.BytesIO(_pack(records)), map_location=place)
+            network = torch.jit.freeze(module.eval())
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"model file: TorchScript of torch {torch.__version__} cannot read "
+            f"{source} ({_first_line(error)})"
+        ) from error
+    return LoadedModel(network, info, digest, source, place)
+
+
+def read_model_info(path: str | Path) -> tuple[ModelInfo, str]:
+    """Return what a model file says about its network, and its digest.
+
+    Verifies the whole file but does not start TorchScript.
+
+    Raises
+    ------
+    ModelFileError
+        As `load_model`.
+    """
+    _, info, digest = _read_verified(Path(path))
+    return info, digest
+
+
+def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
+    """Return records, info and digest of a file that is what was written."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"model file: cannot read {path} ({error.strerror})"
+        ) from error
+    records = _unpack(data, str(path))
+    if _JSON not in records or _DIGEST not in records:
+        raise ModelFileError(
+            f"model file: expected records {_JSON} and {_DIGEST}, not found in {path}; "
+            "is it a TorchScript file that smartfilter did not write?"
+        )
+    stored = records.pop(_DIGEST).decode(errors="replace")
+    digest = _hash_records(records)
+    if stored != digest:
+        raise ModelFileError(
+            f"digest: expected {stored[:12]}..., got {digest[:12]}... for the contents "
+            f"of {path}; the file was changed or damaged, get it again"
+        )
+    text = records[_JSON].decode(errors="replace")
+    return records, ModelInfo.from_json(text, str(path)), digest
+
+
+def _unpack(data: bytes, where: str) -> dict[str, bytes]:
+    """Return the records of an archive by name without the leading folder."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+            records = {n.partition("/")[2]: archive.read(n) for n in names}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ModelFileError(
+            f"model file: expected a TorchScript archive, got something else or a "
+            f"damaged one in {where} ({_first_line(error)})"
+        ) from error
+    if len({name.lower() for name in records}) != len(names):
+        raise ModelFileError(
+            f"model file: expected each record once, got {len(names)} records with "
+            f"{len(records)} names in {where}"
+        )
+    return records
+
+
+def _pack(records: Mapping[str, bytes]) -> bytes:
+    """Return an archive with these records, the same bytes for the same records."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(records):
+            archive.writestr(zipfile.ZipInfo(f"{_FOLDER}/{name}"), records[name])
+    return buffer.getvalue()
+
+
+def _hash_records(records: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 of names, lengths and contents in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(records):
+        digest.update(f"{name}\0{len(records[name])}\0".encode())
+        digest.update(records[name])
+    return digest.hexdigest()
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _check_network(module: nn.Module, scripted: nn.Module, info: ModelInfo) -> None:
+    """Score a chain of three particles and an empty event both ways."""
+    chain = (
+        torch.linspace(-1.0, 1.0, 3 * len(info.features)).reshape(3, -1),
+        torch.full((3,), info.vocabulary.unknown, dtype=torch.int32),
+        torch.tensor([-1, 0, 1]),
+        torch.tensor([0, 3, 3]),
+        torch.tensor([-1, -1]),
+    )
+    expected = (2, len(info.skims))
+    try:
+        with torch.inference_mode():
+            logits, again = module(*chain), scripted(*chain)
+    except (RuntimeError, IndexError) as error:
+        raise ModelFileError(
+            f"network '{info.network}': expected {len(info.features)} features and "
+            f"{info.vocabulary.n_tokens} PDG tokens to fit, "
+            f"got: {_first_line(error)}"
+        ) from error
+    if tuple(logits.shape) != expected:
+        raise ModelFileError(
+            f"network '{info.network}': expected logits of shape {expected}, "
+            f"got {tuple(logits.shape)}"
+        )
+    if not torch.equal(logits, again):
+        raise ModelFileError(
+            f"network '{info.network}': expected the scripted network to repeat the "
+            f"logits {logits.tolist()}, got {again.tolist()}"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,172 @@
+"""Fitting on toys: balance, learning, repetition, history."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from smartfilter.errors import DeviceError, InputError, UsageError
+from smartfilter.training.config import TrainingConfig, list_configs, read_config
+from smartfilter.training.dataset import make_dataset
+from smartfilter.training.evaluation import area_under_curve
+from smartfilter.training.fit import balance, fit, predict
+from smartfilter.training.split import Split
+
+SMALL = {"n_embedding": 8, "n_units": 16, "n_layers": 2}
+N_TOKENS = 562
+
+
+def make_config(**changes):
+    options = {"settings": SMALL, "epochs": 2, "batch_size": 16, "learning_rate": 0.03}
+    return TrainingConfig(**{**options, **changes})
+
+
+@pytest.fixture(scope="module")
+def dataset(toy_events):
+    return make_dataset(
+        toy_events(600), skims=("toy",), preset="smart_background", split=Split()
+    )
+
+
+@pytest.fixture(scope="module")
+def result(dataset):
+    return fit(dataset, make_config(), n_tokens=N_TOKENS)
+
+
+def test_fit_two_epochs_learn_the_code_that_decides(dataset, result):
+    index = dataset.find("test")
+    logits = predict(result.network, dataset, index)
+    auc, _ = area_under_curve(logits[:, 0], dataset.passes[index, 0].numpy())
+    assert auc > 0.9
+
+
+def test_fit_same_seed_repeats_to_the_bit(dataset, result):
+    again = fit(dataset, make_config(), n_tokens=N_TOKENS)
+    for name, value in result.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name]), name
+
+
+def test_fit_other_seed_gives_another_network(dataset, result):
+    other = fit(dataset, make_config(seed=1), n_tokens=N_TOKENS)
+    weights = [r.network.state_dict()["head.0.weight"] for r in (other, result)]
+    assert not torch.equal(*weights)
+
+
+def test_fit_leaves_global_random_state_and_threads_alone(dataset):
+    torch.manual_seed(5)
+    expected, threads = torch.rand(3), torch.get_num_threads()
+    torch.manual_seed(5)
+    fit(dataset, make_config(epochs=1), n_tokens=N_TOKENS)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_fit_standardises_with_training_nodes(dataset, result):
+    x = dataset.gather(dataset.find("train")).x.double().numpy()
+    layer = result.network.standardise
+    np.testing.assert_allclose(layer.mean, x.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(layer.deviation, x.std(axis=0), rtol=1e-6)
+
+
+def test_fit_keeps_the_best_epoch(dataset):
+    result = fit(dataset, make_config(epochs=5, schedule="plateau"), n_tokens=N_TOKENS)
+    index = dataset.find("validation")
+    logits = torch.from_numpy(predict(result.network, dataset, index))
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, dataset.passes[index].float(), balance(dataset, index)
+    )
+    best = result.history[result.best_epoch]
+    assert float(loss) == pytest.approx(best["validation_loss"], rel=1e-4)
+
+
+def test_fit_writes_history(dataset, tmp_path):
+    file = tmp_path / "history.csv"
+    result = fit(dataset, make_config(), n_tokens=N_TOKENS, history_file=file)
+    with file.open() as stream:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    assert rows == result.history
+    assert [row["epoch"] for row in rows] == [0.0, 1.0]
+
+
+def test_fit_stops_early_when_nothing_improves(dataset):
+    config = make_config(epochs=30, learning_rate=3.0, stop_patience=2)
+    result = fit(dataset, config, n_tokens=N_TOKENS)
+    assert len(result.history) < 30
+
+
+def test_fit_prints_nothing(dataset, capfd):
+    fit(dataset, make_config(epochs=1), n_tokens=N_TOKENS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_fit_progress_goes_to_stderr(dataset, capfd):
+    fit(dataset, make_config(epochs=1), n_tokens=N_TOKENS, progress=True)
+    assert capfd.readouterr().out == ""
+
+
+def test_fit_unknown_network_setting_or_device_refused(dataset):
+    with pytest.raises(UsageError, match="network: expected one of"):
+        fit(dataset, make_config(network="none"), n_tokens=N_TOKENS)
+    with pytest.raises(UsageError, match="n_unit"):
+        fit(dataset, make_config(settings={"n_unit": 3}), n_tokens=N_TOKENS)
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError):
+            fit(dataset, make_config(device="cuda"), n_tokens=N_TOKENS)
+
+
+def test_fit_split_without_passing_events_refused(toy_events):
+    events = toy_events(30).with_labels({"toy": np.zeros(30, dtype=bool)})
+    dataset = make_dataset(
+        events, skims=("toy",), preset="smart_background", split=Split()
+    )
+    with pytest.raises(InputError, match="got only failing ones"):
+        fit(dataset, make_config(), n_tokens=N_TOKENS)
+
+
+def test_balance_classes_count_the_same_and_follow_sample_weights(toy_events):
+    events = toy_events(200, pass_share=0.1)
+    sample_weight = np.where(np.arange(200) % 3 == 0, 8.0, 1.0).astype(np.float32)
+    dataset = make_dataset(
+        events.with_labels(events.labels, {"sample_weight": sample_weight}),
+        skims=("toy",),
+        preset="smart_background",
+        split=Split(),
+    )
+    weight = balance(dataset, torch.arange(200))[:, 0].numpy()
+    passing = events.labels["toy"]
+    assert weight[passing].sum() == pytest.approx(100, rel=1e-5)
+    assert weight[~passing].sum() == pytest.approx(100, rel=1e-5)
+    ratio = weight[~passing] / sample_weight[~passing]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+
+
+def test_read_config_shipped_and_changed():
+    assert "gcn" in list_configs()
+    config = read_config("gcn", epochs=3)
+    assert config.epochs == 3
+    assert config.settings["n_layers"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs: 0", "epochs: Input should be greater"),
+        ("epoch: 3", "epoch: Extra inputs"),
+        ("schedule: linear", "schedule"),
+        ("- 1", "keys and values"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_read_config_wrong_file_refused(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_config(path)
+
+
+def test_read_config_missing_file_names_shipped_ones(tmp_path):
+    with pytest.raises(UsageError, match="one of gcn"):
+        read_config(tmp_path / "none.yaml")
