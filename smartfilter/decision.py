@@ -93,8 +93,7 @@ def hash_events(events: Events, seed: int, *, purpose: int) -> NDArray[np.uint64
     state: NDArray[np.uint64] = (
         running[events.offsets[1:]] - running[events.offsets[:-1]]
     )
-    base = np.array([purpose & 0xFFFFFFFFFFFFFFFF, seed & 0xFFFFFFFFFFFFFFFF])
-    for word in base.astype(np.uint64):
+    for word in np.array([purpose % (1 << 64), seed % (1 << 64)], dtype=np.uint64):
         state = _mix((state ^ word) + _GOLDEN)
     for column in (events.experiment, events.run, events.event):
         state = _mix((state ^ _as_uint64(column)) + _GOLDEN)

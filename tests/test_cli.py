@@ -1,0 +1,241 @@
+"""Commands as a user types them: output, exit codes, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smartfilter.cli import main
+from smartfilter.io import open_events, read_scores
+from smartfilter.scoring import Scorer
+
+SKIM = "feiHadronicB0"
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Any:
+    """Return a function that runs a command and returns exit code, stdout, stderr."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        code = stop.value.code
+        assert isinstance(code, int)
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def example(project_root: Path) -> Path:
+    return project_root / "examples" / "events.root"
+
+
+def test_help_is_printed_without_loading_torch():
+    code = "from smartfilter.cli import main\nimport sys\ntry: main(['--help'])\n"
+    code += "except SystemExit: print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "score" in done.stdout
+    assert "'torch'" not in done.stderr
+    assert "'uproot'" not in done.stderr
+
+
+def test_speedup_of_a_perfect_filter_is_the_known_one(run):
+    code, out, _ = run("speedup", "--tpr", "1", "--fpr", "0", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["schema_version"] == 1
+    assert document["speedup"] == pytest.approx(16.83, abs=0.005)
+    assert document["printed_formula"] == pytest.approx(1.0)
+    assert document["substituted_formula"] == pytest.approx(20.0)
+    assert document["speedup_limit"] == pytest.approx(16.83, abs=0.005)
+
+
+def test_json_works_before_and_after_the_command(run):
+    before = run("--json", "speedup", "--tpr", "0.8", "--fpr", "0.1")
+    after = run("speedup", "--tpr", "0.8", "--fpr", "0.1", "--json")
+    assert before == after
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".root"])
+def test_score_writes_one_row_per_event(run, example, tmp_path, suffix):
+    output = tmp_path / f"scores{suffix}"
+    code, out, _ = run("score", example, "-o", output, "--mode", "sample", "--json")
+    assert code == 0
+    document = json.loads(out)
+    table = read_scores(output)
+    events = open_events(example).read()
+    assert document["n_events"] == len(table) == len(events)
+    assert document["n_kept"] == table["keep"].sum() == table.metadata["n_kept"]
+    assert document["output"] == str(output)
+    assert np.array_equal(table["event"], events.event)
+    scores = Scorer().score(events)
+    assert table[f"logit_{SKIM}"] == pytest.approx(scores.logits[:, 0], abs=1e-4)
+    weight, p = table[f"weight_{SKIM}"], table[f"keep_probability_{SKIM}"]
+    assert weight[table["keep"]] == pytest.approx(1 / p[table["keep"]])
+    assert table.metadata["sum_weight"][SKIM] == pytest.approx(weight.sum())
+    assert table.metadata["sum_weight2"][SKIM] == pytest.approx((weight**2).sum())
+    assert table.metadata["model_digest"] == Scorer().digest
+
+
+def test_score_prints_a_table_without_json(run, example):
+    code, out, _ = run("score", example)
+    assert code == 0
+    for word in ("events", "kept", "sum of weights", "events/s"):
+        assert word in out
+
+
+def test_score_reads_every_real_file(run, shared_data, tmp_path):
+    files = sorted((shared_data / "mdst").glob("*.root"))
+    output = tmp_path / "scores.parquet"
+    code, out, _ = run("score", *files, "-o", output, "--json")
+    assert code == 0
+    expected = sum(open_events(file).n_events for file in files)
+    assert json.loads(out)["n_events"] == expected == len(read_scores(output))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bad-input/header-only.root",
+        "bad-input/git-lfs-pointer.root",
+        "bad-input/tree-without-mcparticles.root",
+        "other/bacon-genparticle.root",
+    ],
+)
+def test_score_of_a_bad_file_is_one_sentence_and_exit_code_3(
+    run, shared_data, tmp_path, name
+):
+    code, out, err = run("score", shared_data / name, "-o", tmp_path / "out.parquet")
+    assert code == 3
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert Path(name).name in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_score_of_a_file_without_events_is_empty_or_refused(run, shared_data, tmp_path):
+    file = shared_data / "bad-input" / "zero-events-no-mcparticles.root"
+    output = tmp_path / "out.parquet"
+    code, _, err = run("score", file, "-o", output)
+    assert code in (0, 3)
+    assert "Traceback" not in err
+    assert (code == 0) == output.exists()
+    if output.exists():
+        assert len(read_scores(output)) == 0
+
+
+def test_score_refuses_to_replace_without_force(run, example, tmp_path):
+    output = tmp_path / "scores.parquet"
+    output.write_text("mine")
+    code, _, err = run("score", example, "-o", output)
+    assert code == 2
+    assert "--force" in err
+    assert output.read_text() == "mine"
+    assert run("score", example, "-o", output, "--force")[0] == 0
+    assert len(read_scores(output)) > 0
+
+
+def test_score_names_the_nearest_skim(run, example):
+    code, _, err = run("score", example, "--skim", "feiHadronicB")
+    assert code == 2
+    assert f"did you mean '{SKIM}'" in err
+
+
+def test_score_with_a_wrong_model_is_exit_code_4(run, example, tmp_path):
+    model = tmp_path / "model.pt"
+    model.write_bytes(b"not a model")
+    for name in (model, tmp_path / "absent.pt"):
+        code, _, err = run("score", example, "--model", name)
+        assert code == 4
+        assert "Traceback" not in err
+
+
+def test_score_on_an_absent_gpu_is_exit_code_5(run, example):
+    code, _, err = run("score", example, "--device", "cuda:99")
+    assert code == 5
+    assert "cuda:99" in err
+
+
+def test_score_with_the_same_seed_decides_the_same_in_any_batch(run, example, tmp_path):
+    results = []
+    for name, size in (("a", 7), ("b", 1000)):
+        output = tmp_path / f"{name}.parquet"
+        options = ("--mode", "sample", "--seed", "5", "--batch-size", str(size))
+        assert run("score", example, "-o", output, *options)[0] == 0
+        results.append(read_scores(output))
+    assert np.array_equal(results[0]["keep"], results[1]["keep"])
+
+
+def test_speedup_of_a_score_file_follows_from_its_scores(run, example, tmp_path):
+    output = tmp_path / "scores.parquet"
+    run("score", example, "-o", output, "--mode", "sample")
+    code, out, _ = run("speedup", output, "--json")
+    assert code == 0
+    document, table = json.loads(out), read_scores(output)
+    score = table[f"score_{SKIM}"].astype(float)
+    p = table[f"keep_probability_{SKIM}"]
+    assert document["retention_rate"] == pytest.approx(score.mean())
+    cost = np.mean(score / p) * (1 + 100 * p.mean())
+    assert document["sampling_speedup"] == pytest.approx(score.mean() * 101 / cost)
+
+
+def test_inspect_shows_the_auc_of_the_model(run):
+    from smartfilter.model_file import default_model_path
+
+    code, out, _ = run("inspect", default_model_path(), "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["skims"] == [SKIM]
+    assert document["training"]["metrics"][SKIM]["auc"] > 0.86
+    code, out, _ = run("inspect", default_model_path())
+    assert "auc" in out.lower()
+
+
+def test_inspect_of_events_counts_them(run, example):
+    code, out, _ = run("inspect", example, "--json")
+    document = json.loads(out)
+    events = open_events(example).read()
+    assert code == 0
+    assert document["n_events"] == len(events)
+    assert document["particles_per_event"]["max"] == events.counts.max()
+    assert document["n_unscorable"] == 0
+
+
+def test_inspect_draws_the_decay_tree_of_an_event(run, example):
+    code, out, _ = run("inspect", example, "--event", "0")
+    assert code == 0
+    assert "Upsilon(4S)" in out
+    assert "GeV" in out
+    code, _, err = run("inspect", example, "--event", "999999")
+    assert code == 3
+    assert "999999" in err
+
+
+def test_generate_and_simulate_write_what_score_reads(run, tmp_path):
+    events, labelled = tmp_path / "events.root", tmp_path / "labelled.parquet"
+    options = ("-n", "30", "--event-type", "charged", "--seed", "3")
+    assert run("generate", *options, "-o", events)[0] == 0
+    assert run("simulate", events, "-o", labelled)[0] == 0
+    first, second = open_events(events).read(), open_events(labelled).read()
+    assert np.array_equal(first["pdg"], second["pdg"])
+    assert SKIM in second.labels
+    code, out, _ = run("score", labelled, "--json")
+    assert code == 0
+    assert json.loads(out)["event_types"] == {"charged": 30}
+
+
+def test_unknown_command_names_the_nearest(run):
+    code, _, err = run("scor", "x.root")
+    assert code == 2
+    assert "did you mean 'score'" in err
