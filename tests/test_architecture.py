@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ PACKAGE = Path(smartfilter.__file__).parent
 
 LAYERS = (
     {"errors", "pdg", "events", "event_type", "sampling", "speedup"},
-    {"io", "decision"},
+    {"io", "decision", "presets"},
     {"graphs", "models"},
     {"model_info"},
     {"model_file"},
@@ -29,10 +30,19 @@ LAYERS = (
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 
+def walk_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those that only type checkers see."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from walk_run_time(node)
+
+
 def list_imports(tree: ast.AST) -> set[str]:
     """Return the rooms of smartfilter that a file imports at run time, anywhere."""
-    rooms = set()
-    for node in ast.walk(tree):
+    rooms: set[str] = set()
+    for node in walk_run_time(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             parts = node.module.split(".")
             if parts[0] == "smartfilter":

@@ -245,14 +245,14 @@ def event_lists(draw: st.DrawFn) -> list[Particle]:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(lists=st.lists(event_lists(), max_size=5))
 def test_prepare_random_trees_equal_walk(preset: str, lists: list[list[Particle]]):
     assert_equals_walk(make_events(*lists), preset)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(lists=st.lists(event_lists(), min_size=1, max_size=5))
 def test_prepare_batch_equals_batches_of_one(preset: str, lists: list[list[Particle]]):
     whole = prepare(make_events(*lists), preset)
@@ -589,8 +589,11 @@ def test_prepare_long_backward_chain_is_not_a_loop(preset: str):
     for n in (2, 3, 4, 7, 8, 9, 257):
         straight = [*range(1, n), -1]
         closed = [*range(1, n), 0]
-        graph = prepare(make_events(chain(*straight), chain(*closed)), preset)
-        assert graph.reason.tolist() == [Reason.SCORABLE, Reason.MOTHER_LOOP]
+        reasons = [
+            prepare(make_events(chain(*c)), preset).reason[0]
+            for c in (straight, closed)
+        ]
+        assert reasons == [Reason.SCORABLE, Reason.MOTHER_LOOP]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
