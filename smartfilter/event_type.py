@@ -36,8 +36,7 @@ def infer_event_type(events: Events) -> NDArray[np.int8]:
     Parameters
     ----------
     events : Events
-        Generator-level events in basf2's layout (basf2-like mother indices: 0-based
-        in the event, -1 none).
+        Generator-level events with beams, bosons and quarks still in the list.
 
     Returns
     -------

@@ -1,0 +1,595 @@
+"""The SmartFilter module in the framework, and against a fake basf2."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import smartfilter.framework as basf2
+import smartfilter.module
+from smartfilter.decision import uniform
+from smartfilter.errors import InputError, ModelFileError, UsageError
+from smartfilter.events import (
+    PARTICLE_COLUMNS,
+    Events,
+    offsets_from_counts,
+)
+from smartfilter.framework import Module, PyStoreArray, PyStoreObj
+from smartfilter.graphs import PRESETS
+from smartfilter.model_file import save_model
+from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
+from smartfilter.module import SmartFilter, add_smartfilter
+from smartfilter.pdg import load_vocabulary
+from smartfilter.scoring import Scorer
+
+SKIM_NAMES = ("feiHadronicB0", "TauLFV")
+SEED = 11
+
+
+class CountNodes(nn.Module):
+    """The logits are (n - 6) / 2 and (6 - n) / 2, n the number of nodes."""
+
+    def forward(
+        self,
+        x: Tensor,
+        pdg: Tensor,
+        mother: Tensor,
+        offsets: Tensor,
+        event_type: Tensor,
+    ) -> Tensor:
+        logit = ((offsets[1:] - offsets[:-1]).to(torch.float32) - 6.0) / 2.0
+        return torch.stack([logit, -logit], dim=1)
+
+
+def make_info() -> ModelInfo:
+    preset = PRESETS["smart_background"]
+    constants = Calibration(1.0, -1.0, 0.05, 0.4, 1.2, 0.5, 0.3)
+    skims = tuple(
+        SkimInfo(name, None, {"default": constants, "mixed": replace(constants)})
+        for name in SKIM_NAMES
+    )
+    return ModelInfo(
+        preset=preset.name,
+        features=tuple((f.name, f.unit) for f in preset.features),
+        vocabulary=load_vocabulary(preset.vocabulary),
+        skims=skims,
+        network="count",
+        settings={},
+        n_parameters=0,
+    )
+
+
+def logistic(logit: float) -> float:
+    return 1.0 / (1.0 + float(np.exp(-(logit - 1.0))))
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("model") / "count.pt"
+    save_model(path, CountNodes(), make_info())
+    return path
+
+
+def make_events(counts: list[int], **changes: Any) -> Events:
+    """Events whose particles are all nodes: pions, each the daughter of the first."""
+    offsets = offsets_from_counts(np.array(counts))
+    rng = np.random.default_rng(5)
+    n = int(offsets[-1])
+    columns = {
+        name: rng.uniform(0.1, 1.0, n).astype(dtype)
+        for name, dtype in PARTICLE_COLUMNS.items()
+    }
+    rows = np.arange(n) - np.repeat(offsets[:-1], counts)
+    columns["array_index"] = rows.astype(np.int32)
+    columns["mother_index"] = np.where(rows == 0, -1, 0).astype(np.int32)
+    columns["status"] = np.ones(n, np.uint16)
+    columns["pdg"] = np.where(rows % 2, 211, -211).astype(np.int32)
+    return Events.from_columns(
+        offsets,
+        {**columns, **changes},
+        run=np.ones(len(counts), np.int64),
+        experiment=np.full(len(counts), 1003),
+        event=np.arange(100, 100 + len(counts)),
+    )
+
+
+COUNTS = [1, 3, 5, 6, 7, 9, 12, 8, 2, 10] * 8
+
+
+class Source(Module):
+    """Emits given events one by one."""
+
+    def __init__(self, events: Events, event_type: str = "") -> None:
+        super().__init__()
+        self.events, self.event_type = events, event_type
+        self.index = 0
+        self.meta_data = PyStoreObj("EventMetaData")
+        self.extra_info = PyStoreObj("EventExtraInfo")
+        self.particles = PyStoreArray("MCParticles")
+
+    def initialize(self) -> None:
+        self.index = 0
+        for entry in (self.meta_data, self.extra_info):
+            entry.registerInDataStore()
+        self.particles.registerInDataStore()
+
+    def event(self) -> None:
+        self.meta_data.create()
+        if self.index == len(self.events):
+            self.meta_data.setEndOfData()
+            return
+        event = self.events.take([self.index])
+        self.index += 1
+        self.particles.assign(event)
+        for name in ("experiment", "run", "event"):
+            setattr(self.meta_data.obj(), name, int(getattr(event, name)[0]))
+        if self.event_type:
+            self.extra_info.create()
+            self.extra_info.addExtraStringInfo("eventType", self.event_type)
+
+
+class Sink(Module):
+    """Keeps the event number and EventExtraInfo of each event that reaches it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[int] = []
+        self.infos: list[dict[str, float]] = []
+
+    def initialize(self) -> None:
+        self.numbers, self.infos = [], []
+
+    def event(self) -> None:
+        info = PyStoreObj("EventExtraInfo").obj()
+        self.numbers.append(PyStoreObj("EventMetaData").getEvent())
+        self.infos.append({name: info.getExtraInfo(name) for name in info.getNames()})
+
+
+def run(
+    events: Events, stored_type: str = "", **settings: Any
+) -> tuple[SmartFilter, Sink]:
+    path = basf2.create_path()
+    path.add_module(Source(events, stored_type))
+    module = add_smartfilter(path, **{"seed": SEED, **settings})
+    sink = Sink()
+    path.add_module(sink)
+    basf2.process(path)
+    return module, sink
+
+
+def test_threshold_keeps_what_reaches_it(model_path: Path):
+    events = make_events(COUNTS)
+    module, sink = run(events, model=model_path, skims=["feiHadronicB0"])
+    expected = [
+        int(events.event[i])
+        for i, n in enumerate(COUNTS)
+        if logistic((n - 6) / 2) >= 0.4
+    ]
+    assert sink.numbers == expected
+    assert all(info == {"weight_feiHadronicB0": 1.0} for info in sink.infos)
+    assert module.counts.n_generated == len(COUNTS)
+    assert module.counts.n_kept == len(expected)
+    assert module.counts.sum_weight == {"feiHadronicB0": float(len(expected))}
+
+
+def test_threshold_argument_wins(model_path: Path):
+    everything = run(make_events(COUNTS), model=model_path, threshold=0.0)[1]
+    nothing = run(make_events(COUNTS), model=model_path, threshold=1.0)[1]
+    assert len(everything.numbers) == len(COUNTS)
+    assert nothing.numbers == []
+
+
+def test_sampling_equals_a_plain_loop(model_path: Path):
+    """One u per event, one p for all skims, weight 1 / p."""
+    events = make_events(COUNTS)
+    module, sink = run(events, model=model_path, mode="sample")
+    u = uniform(events, SEED)
+    expected = {}
+    for i, n in enumerate(COUNTS):
+        scores = [logistic((n - 6) / 2), logistic((6 - n) / 2)]
+        p = max(min(1.0, max(1.2 * s**0.5, 0.01)) for s in scores)
+        if u[i] < p:
+            expected[int(events.event[i])] = 1 / p
+    assert sink.numbers == list(expected)
+    for info, weight in zip(sink.infos, expected.values(), strict=True):
+        assert set(info) == {f"weight_{name}" for name in SKIM_NAMES}
+        assert info["weight_TauLFV"] == pytest.approx(weight, rel=1e-5)
+        assert info["weight_feiHadronicB0"] == info["weight_TauLFV"]
+    assert 0 < len(expected) < len(COUNTS)
+    assert module.counts.sum_weight["TauLFV"] == pytest.approx(sum(expected.values()))
+
+
+def test_official_mode_gives_each_skim_its_weight(model_path: Path):
+    _, sink = run(make_events(COUNTS), model=model_path, mode="official")
+    weights = np.array(
+        [[info[f"weight_{n}"] for n in SKIM_NAMES] for info in sink.infos]
+    )
+    assert (weights.max(axis=1) >= 1).all()
+    assert (weights == 0).any()
+
+
+def test_debug_keeps_all_and_stores_what_it_thinks(model_path: Path):
+    """In debug mode always 1; the skip flag is that of the mode it would run in."""
+    events = make_events(COUNTS)
+    _, kept = run(events, model=model_path, mode="sample")
+    module, sink = run(events, model=model_path, mode="sample", debug=True)
+    assert sink.numbers == events.event.tolist()
+    skipped = [info["SmartFilter_Skip"] for info in sink.infos]
+    assert [n for n, s in zip(sink.numbers, skipped, strict=True) if not s] == (
+        kept.numbers
+    )
+    assert module.counts.n_kept == len(kept.numbers)
+    for info, n in zip(sink.infos, COUNTS, strict=True):
+        score = info["SmartFilter_Prediction_feiHadronicB0"]
+        assert score == pytest.approx(logistic((n - 6) / 2), rel=1e-5)
+        assert not any(name.startswith("weight_") for name in info)
+
+
+def test_debug_mode_by_name_is_threshold(model_path: Path):
+    _, sink = run(
+        make_events([2, 12]), model=model_path, mode="debug", skims=["TauLFV"]
+    )
+    assert [info["SmartFilter_Skip"] for info in sink.infos] == [0.0, 1.0]
+
+
+def test_skipped_events_enter_the_given_path(model_path: Path):
+    skipped = Sink()
+    empty = basf2.create_path()
+    empty.add_module(skipped)
+    _, sink = run(
+        make_events([2, 12]), model=model_path, skims="TauLFV", empty_path=empty
+    )
+    assert (sink.numbers, skipped.numbers) == ([100], [101])
+    assert skipped.infos == [{"weight_TauLFV": 0.0}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"skims": ["feiHadronicBO"]}, "did you mean 'feiHadronicB0'"),
+        ({"mode": "sampel"}, "mode: expected one of"),
+        ({"threshold": 1.5}, "threshold: expected a number from 0 to 1"),
+        ({"event_type": "b0"}, "event type: expected one of"),
+        ({"model": "/nowhere/model.pt"}, "cannot read /nowhere/model.pt"),
+        ({"device": "tpu"}, "device: expected auto"),
+        ({"threads": 0}, "threads: expected at least 1"),
+    ],
+)
+def test_wrong_setting_is_an_error_before_the_first_event(
+    settings: dict[str, Any],
+    message: str,
+    model_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    with pytest.raises(UsageError, match=r"1 ERROR\(S\)"):
+        run(make_events([3]), **{"model": model_path, **settings})
+    assert message in caplog.text
+
+
+def test_no_generator_before_the_filter_is_an_error(
+    model_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = basf2.create_path()
+    add_smartfilter(path, model=model_path)
+    path.add_module(Source(make_events([3])))
+    with pytest.raises(UsageError):
+        basf2.process(path)
+    assert "'MCParticles'" in caplog.text
+
+
+def test_initialize_resets_all_state(model_path: Path):
+    """Modules are not cloned: a second process() starts from zero."""
+    path = basf2.create_path()
+    path.add_module(Source(make_events(COUNTS)))
+    module = add_smartfilter(path, model=model_path, seed=1, mode="sample")
+    sink = Sink()
+    path.add_module(sink)
+    basf2.process(path)
+    first = (module.counts, sink.numbers)
+    basf2.process(path)
+    assert (module.counts, sink.numbers) == first
+    assert module.counts is not first[0]
+
+
+def test_filter_twice_with_the_same_skim_raises(model_path: Path):
+    """AddExtraInfo refuses a name that is set."""
+    path = basf2.create_path()
+    path.add_module(Source(make_events([12])))
+    for _ in range(2):
+        add_smartfilter(path, ["feiHadronicB0"], model=model_path, seed=1)
+    with pytest.raises(UsageError, match="same module run twice"):
+        basf2.process(path)
+
+
+def test_seed_comes_from_the_job(model_path: Path):
+    events = make_events(COUNTS)
+    before = basf2.get_random_seed()
+    try:
+        basf2.set_random_seed("job 7")
+        from_job = run(events, model=model_path, mode="sample", seed=None)[1].numbers
+        digest = hashlib.sha256(b"job 7").digest()
+        same = int.from_bytes(digest[:8], "big")
+        assert (
+            from_job
+            == run(events, model=model_path, mode="sample", seed=same)[1].numbers
+        )
+        basf2.set_random_seed("job 8")
+        other = run(events, model=model_path, mode="sample", seed=None)[1].numbers
+        assert other != from_job
+    finally:
+        basf2.set_random_seed(before)
+
+
+def with_bad_event(counts: list[int], index: int) -> Events:
+    """Events of which one has a mother loop."""
+    events = make_events(counts)
+    mother = events["mother_index"].copy()
+    mother[events.offsets[index]] = counts[index] - 1
+    return replace(events, particles={**events.particles, "mother_index": mother})
+
+
+def test_unscorable_event_is_kept_with_weight_one(
+    model_path: Path, caplog: pytest.LogCaptureFixture
+):
+    module, sink = run(
+        with_bad_event([2, 3, 12], 1), model=model_path, skims=["feiHadronicB0"]
+    )
+    assert sink.numbers == [101, 102]
+    assert sink.infos[0] == {"weight_feiHadronicB0": 1.0}
+    assert module.counts.n_unscorable == 1
+    assert "mother loop" in caplog.text
+    assert "1 of 3 events could not be scored" in caplog.text
+
+
+def test_empty_event_is_kept(model_path: Path):
+    module, sink = run(make_events([2, 0]), model=model_path, skims=["feiHadronicB0"])
+    assert sink.numbers == [101]
+    assert module.counts.n_unscorable == 1
+
+
+def test_unscorable_event_in_debug_mode_has_nan(model_path: Path):
+    _, sink = run(with_bad_event([5], 0), model=model_path, debug=True)
+    assert sink.infos[0]["SmartFilter_Skip"] == 0.0
+    assert np.isnan(sink.infos[0]["SmartFilter_Prediction_TauLFV"])
+
+
+def test_strict_stops_at_the_first_unscorable_event(model_path: Path):
+    with pytest.raises(InputError, match="event 1003/1/101: cannot be scored"):
+        run(with_bad_event([2, 3], 1), model=model_path, strict=True)
+
+
+def test_nothing_scorable_stops_early(
+    model_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(smartfilter.module, "FIRST_LOOK", 4)
+    with pytest.raises(InputError, match="none of the first 4 events"):
+        run(make_events([0] * 9), model=model_path)
+    run(make_events([0] * 3), model=model_path)
+    assert "no event could be scored" in caplog.text
+
+
+def test_failing_network_stops_unless_fail_open(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scorer = Scorer(model_path, device="cpu")
+
+    def fail(events: Events) -> Any:
+        raise ModelFileError("network: broken")
+
+    monkeypatch.setattr(scorer, "score", fail)
+    with pytest.raises(ModelFileError, match="broken"):
+        run(make_events([2, 3]), model=scorer)
+    module, sink = run(make_events([2, 3]), model=scorer, fail_open=True)
+    assert len(sink.numbers) == 2
+    assert sink.infos[0] == {f"weight_{name}": 1.0 for name in SKIM_NAMES}
+    assert (module.counts.n_failed, module.counts.n_kept) == (2, 2)
+    assert "because the network failed" in module.counts.describe()
+
+
+def test_event_before_initialize_says_so(model_path: Path):
+    with pytest.raises(UsageError, match="before initialize"):
+        SmartFilter(model=model_path).judge(make_events([2]))
+
+
+def test_event_type_argument_wins_and_mismatch_warns(
+    model_path: Path, caplog: pytest.LogCaptureFixture
+):
+    module, _ = run(
+        make_events([2, 3]), "charged", model=model_path, event_type="mixed"
+    )
+    assert caplog.text.count("expected mixed, got charged") == 1
+    assert module.counts.inferred == {}
+
+
+def test_event_type_of_the_event_needs_no_inference(
+    model_path: Path, caplog: pytest.LogCaptureFixture
+):
+    module, _ = run(make_events([2, 3]), "charged", model=model_path)
+    assert module.counts.inferred == {}
+    assert "expected" not in caplog.text
+
+
+def test_event_type_is_inferred_and_reported(
+    model_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, logger="smartfilter.framework")
+    events = make_events([3, 3])
+    pdg = np.array([300553, 511, -511, 300553, 521, -521], np.int32)
+    module, _ = run(
+        replace(events, particles={**events.particles, "pdg": pdg}), model=model_path
+    )
+    assert module.counts.inferred == {"mixed": 1, "charged": 1}
+    assert "inferred from the record: mixed 1, charged 1" in caplog.text
+
+
+def test_event_type_selects_the_calibration(tmp_path: Path):
+    """The scores use the constants of the event's type."""
+    info = make_info()
+    default = info.skims[0].get_calibration()
+    mixed = replace(default, intercept=2.0)
+    skim = replace(info.skims[0], calibration={"default": default, "mixed": mixed})
+    path = tmp_path / "model.pt"
+    save_model(path, CountNodes(), replace(info, skims=(skim, info.skims[1])))
+    name = "SmartFilter_Prediction_feiHadronicB0"
+    found = {
+        event_type: run(make_events([6]), event_type, model=path, debug=True)[1].infos[
+            0
+        ][name]
+        for event_type in ("mixed", "charged")
+    }
+    assert found["mixed"] == pytest.approx(1 / (1 + np.exp(-2.0)), rel=1e-5)
+    assert found["charged"] == pytest.approx(1 / (1 + np.exp(1.0)), rel=1e-5)
+
+
+class FakeParticle:
+    """An MCParticle as basf2's Python sees it."""
+
+    def __init__(self, events: Events, index: int) -> None:
+        self._row = {name: column[index] for name, column in events.particles.items()}
+        self._events, self._index = events, index
+
+    def getMother(self) -> FakeParticle | None:
+        mother = int(self._row["mother_index"])
+        return FakeParticle(self._events, mother) if mother >= 0 else None
+
+    def getArrayIndex(self) -> int:
+        return self._index
+
+    def getMomentum(self) -> SimpleNamespace:
+        return self._vector("px", "py", "pz")
+
+    def getProductionVertex(self) -> SimpleNamespace:
+        return self._vector("x", "y", "z")
+
+    def _vector(self, *names: str) -> SimpleNamespace:
+        x, y, z = (float(self._row[name]) for name in names)
+        return SimpleNamespace(X=lambda: x, Y=lambda: y, Z=lambda: z)
+
+    def __getattr__(self, name: str) -> Any:
+        column = {
+            "getPDG": "pdg",
+            "getStatus": "status",
+            "getMass": "mass",
+            "getEnergy": "energy",
+            "getProductionTime": "prod_time",
+        }[name]
+        return self._row[column].item
+
+
+class FakeArray(PyStoreArray):
+    """A PyStoreArray of objects, as in basf2."""
+
+    def getPtr(self) -> Any:
+        return object()
+
+    def getEntries(self) -> int:
+        return int(self._get().n_particles)
+
+    def __getitem__(self, index: int) -> FakeParticle:
+        return FakeParticle(self._get(), index)
+
+
+@pytest.fixture
+def in_basf2(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return smartfilter.module as it is imported where basf2 is installed."""
+    fake, root = ModuleType("basf2"), ModuleType("ROOT")
+    for name in basf2.__all__:
+        if not name.startswith("PyStore"):
+            setattr(fake, name, getattr(basf2, name))
+    root.Belle2 = SimpleNamespace(  # type: ignore[attr-defined]
+        PyStoreArray=FakeArray, PyStoreObj=PyStoreObj
+    )
+    monkeypatch.setitem(sys.modules, "basf2", fake)
+    monkeypatch.setitem(sys.modules, "ROOT", root)
+    file = Path(smartfilter.module.__file__)
+    spec = importlib.util.spec_from_file_location("module_in_basf2", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "module_in_basf2", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_module_in_basf2_decides_as_standalone(in_basf2: ModuleType, model_path: Path):
+    """Particles read one by one from objects give the same events and decisions."""
+    events = make_events(COUNTS)
+    path = basf2.create_path()
+    path.add_module(Source(events))
+    in_basf2.add_smartfilter(path, model=model_path, mode="sample", seed=SEED)
+    sink = Sink()
+    path.add_module(sink)
+    basf2.process(path)
+    _, expected = run(events, model=model_path, mode="sample")
+    assert 0 < len(sink.numbers) < len(COUNTS)
+    assert sink.numbers == expected.numbers
+    assert sink.infos == expected.infos
+
+
+def test_read_particles_from_objects_equals_the_columns(in_basf2: ModuleType):
+    events = make_events([7])
+    columns = dict(events.particles)
+    columns["pdg"][1] = 1000020040
+    path, array = basf2.create_path(), FakeArray("MCParticles")
+    path.add_module(Source(events))
+    found = []
+
+    class Reader(Module):
+        def event(self) -> None:
+            found.append(in_basf2.read_particles(array, PyStoreObj("EventMetaData")))
+
+    path.add_module(Reader())
+    basf2.process(path)
+    for name, column in columns.items():
+        assert np.array_equal(found[0][name], column), name
+        assert found[0][name].dtype == column.dtype
+    assert (found[0].experiment[0], found[0].run[0], found[0].event[0]) == (
+        1003,
+        1,
+        100,
+    )
+
+
+def test_read_particles_leaves_secondaries_out(in_basf2: ModuleType):
+    """After the simulation the list holds secondaries; mothers are renumbered."""
+    events = make_events([5])
+    columns = dict(events.particles)
+    columns["status"] = np.array([1, 0, 1, 0, 3], np.uint16)
+    columns["mother_index"] = np.array([-1, 0, 0, 2, 2], np.int32)
+    path, array = basf2.create_path(), FakeArray("MCParticles")
+    path.add_module(Source(replace(events, particles=columns)))
+    found = []
+
+    class Reader(Module):
+        def event(self) -> None:
+            found.append(in_basf2.read_particles(array, PyStoreObj("EventMetaData")))
+
+    path.add_module(Reader())
+    basf2.process(path)
+    assert found[0]["mother_index"].tolist() == [-1, 0, 1]
+    assert found[0]["array_index"].tolist() == [0, 2, 4]
+
+
+def test_broken_basf2_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch):
+    """If basf2 is there but ROOT is not, that is an error, not standalone."""
+    monkeypatch.setitem(sys.modules, "basf2", ModuleType("basf2"))
+    monkeypatch.setitem(sys.modules, "ROOT", None)
+    file = Path(smartfilter.module.__file__)
+    spec = importlib.util.spec_from_file_location("broken", file)
+    assert spec is not None
+    assert spec.loader is not None
+    with pytest.raises(ModuleNotFoundError, match="ROOT"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
