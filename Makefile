@@ -24,8 +24,10 @@ lint: $(VENV)/tools
 measure: $(VENV)/tools
 	$(BIN)/smartfilter measure --event-type mixed --output output/measure
 
+# numba does not notice edits in files that a kernel calls: clean after editing one.
 clean:
 	rm -rf $(VENV) dist
+	find smartfilter -name '*.nb[ci]' -delete
 
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

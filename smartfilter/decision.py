@@ -318,8 +318,13 @@ def _keep_probabilities(
 
 
 def _draw(events: Events, settings: DecisionSettings) -> NDArray[np.float64]:
-    """Return the random numbers, shape (n_events, 1), or (n_events, n_skims)."""
-    if settings.mode != "official":
+    """Return the random numbers, shape (n_events, 1), or (n_events, n_skims).
+
+    Where the probability is 0 or 1 no number is needed.
+    """
+    if settings.mode in ("threshold", "debug"):
+        return np.zeros((len(events), 1))
+    if settings.mode == "sample":
         return uniform(events, settings.seed)[:, None]
     state = hash_events(events, settings.seed, purpose=_DECISION)
     columns = np.array([skim.column + 1 for skim in settings.skims], dtype=np.uint64)
