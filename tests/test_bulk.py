@@ -58,7 +58,8 @@ def test_score_events_in_chunks_equals_all_at_once(scorer, file, mode):
     keep = np.concatenate([table["keep"] for table in tables])
     weight = np.concatenate([table["weight_feiHadronicB0"] for table in tables])
     assert np.array_equal(keep, decision.keep)
-    assert np.array_equal(weight, decision.weight[:, 0])
+    # Batches change a logit by rounding, about 1e-6.
+    assert weight == pytest.approx(decision.weight[:, 0], rel=1e-4)
     assert summary.n_events == len(events)
     assert summary.n_kept == decision.keep.sum()
     assert summary.sum_weight[0] == pytest.approx(decision.weight.sum())
