@@ -318,6 +318,14 @@ def test_prepare_real_file_equals_walk(shared_data, name: str, preset: str):
     assert graph.scorable.all()
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("event_type", ["mixed", "ccbar", "taupair"])
+def test_prepare_generated_events_equal_walk(event_type: str, preset: str):
+    generator = pytest.importorskip("smartfilter.pipeline.generator")
+    events = generator.Generator(event_type, seed=11).generate(40)
+    assert len(assert_equals_walk(events, preset).x) > 0
+
+
 @pytest.mark.parametrize("name", EXPECTED_FILES)
 def test_prepare_gatgap_equals_the_output_of_basf2(shared_data, name: str):
     events = open_events(shared_data / "mdst" / f"{name}.root").read()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smartfilter.cli.terminal import emit, json_option, make_table
+from smartfilter.cli.train_command import list_metrics
 
 if TYPE_CHECKING:
     from smartfilter.events import Events
@@ -104,9 +105,18 @@ def _describe_skims(model: LoadedModel) -> Any:
 
 
 def _metrics(model: LoadedModel) -> list[Any]:
-    """Return a table of what the model reached on events that it never saw."""
-    rows = list(_flatten(model.info.training))
-    return [make_table("training", ("", ""), rows)] if rows else []
+    """Return what the model reached on events that it never saw, and its provenance."""
+    training = dict(model.info.training)
+    metrics = training.pop("metrics", {})
+    files = training.pop("files", ())
+    tables = [
+        make_table(f"{name}: test events, never trained on", ("", ""), list_metrics(m))
+        for name, m in metrics.items()
+    ]
+    if training:
+        rows = [("files", f"{len(files)}"), *_flatten(training)]
+        tables.append(make_table("training", ("", ""), rows))
+    return tables
 
 
 def _flatten(values: Any, prefix: str = "") -> Any:

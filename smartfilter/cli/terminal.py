@@ -82,7 +82,7 @@ def make_table(
     for position, name in enumerate(columns):
         table.add_column(name, justify="left" if position == 0 else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))
     return Group(Text(title, style="bold"), table)
 
 
