@@ -32,7 +32,12 @@ from smartfilter.pipeline.geant4.data_files import (
 )
 from smartfilter.pipeline.geant4.hits import count_layers
 from smartfilter.pipeline.geant4.layout import GRIDS, N_CELLS
-from smartfilter.pipeline.geant4.primaries import select_primaries
+from smartfilter.pipeline.geant4.primaries import (
+    Primaries,
+    add_secondaries,
+    join_primaries,
+    select_primaries,
+)
 from smartfilter.pipeline.generator import Generator
 from smartfilter.pipeline.objects import CLUSTER_COLUMNS, TRACK_COLUMNS
 from smartfilter.pipeline.random import seed_stream
@@ -160,6 +165,23 @@ def test_simulate_muons_leave_little_energy_electrons_all(quiet):
     assert medians[1] == pytest.approx(1.0, abs=0.06)
 
 
+def test_simulate_photons_that_convert_give_tracks_of_both_charges(quiet):
+    events, _, _ = shoot(22, 0.8, 150)
+    tracks = quiet.simulate(events).tracks
+    assert 2 <= len(tracks["charge"]) <= 40  # 3 % of a radiation length, 7/9 of it
+    assert set(tracks["charge"].tolist()) == {-1, 1}
+    momentum = np.sqrt(sum(tracks[k].astype(float) ** 2 for k in ("px", "py", "pz")))
+    assert momentum.max() < 0.9
+
+
+def test_simulate_kaons_that_decay_leave_daughters(quiet):
+    # c tau beta gamma = 3 m: some decay in the 1 m of the tracker.
+    events, _, _ = shoot(321, 0.4, 60)
+    tracks = quiet.simulate(events).tracks
+    assert (tracks["array_index"] == 0).all()
+    assert tracks["n_cdc"].min() < 40 < np.median(tracks["n_cdc"])
+
+
 def test_simulate_nothing_visible_gives_nothing(quiet):
     momenta = [(0.5, 0.2, 0.1)] * 4
     events = make_events([12, -14, 16, 999999], momenta, counts=[0, 3, 1, 0])
@@ -282,6 +304,42 @@ def test_select_primaries_broken_events_are_refused(mothers, px, message):
     events = make_events([211, 22], [(px, 0, 0)] * 2, counts=[2], mothers=mothers)
     with pytest.raises(InputError, match=message):
         select(events)
+
+
+def make_primaries(pdg, mother, seed=0):
+    n = len(pdg)
+    zero, number = np.zeros(n), np.arange(n)
+    columns = dict.fromkeys(("x", "y", "z", "time", "px", "py", "pz"), zero)
+    return Primaries(
+        event=number,
+        row=number,
+        pdg=np.array(pdg),
+        seed=np.full(n, seed, dtype=np.uint64),
+        mother=np.array(mother),
+        **columns,
+    )
+
+
+def test_join_primaries_puts_descendants_behind_their_ancestor():
+    first = make_primaries([22, 321], [-1, -1])
+    second = make_primaries([13, 11, -11], [1, 0, 0])
+    third = make_primaries([-11], [2])
+    hits = [np.array([[0, 2, 7, 0.1], [5, 1, 3, 0.2]]), np.array([[2, 0, 1, 0.3]])]
+    joined, rows = join_primaries([first, second, third], hits)
+    assert joined.pdg.tolist() == [22, 11, -11, 321, 13, -11]
+    assert joined.mother.tolist() == [-1, 0, 0, -1, 3, 4]
+    assert rows[:, 0].tolist() == [0, 4, 5]
+    assert rows[:, 3].tolist() == [0.1, 0.3, 0.2]
+
+
+def test_add_secondaries_belong_to_their_maker_with_seeds_of_their_own():
+    makers = make_primaries([22, 321], [-1, -1], seed=5)
+    rows = np.array([[1, 13, 1, 2, 3, 4, 5, 6, 7], [1, 22, 0, 0, 0, 0, 0, 0, 1]])
+    added = add_secondaries(makers, rows.astype(float), 10)
+    assert added.mother.tolist() == [11, 11]
+    assert added.row.tolist() == [1, 1]
+    assert (added.x[0], added.time[0], added.pz[0]) == (1.0, 4.0, 7.0)
+    assert len({5, *added.seed.tolist()}) == 3
 
 
 # -- hits and showers -------------------------------------------------------------------

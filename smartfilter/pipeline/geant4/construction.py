@@ -104,7 +104,7 @@ class DetectorConstruction(g4.G4VUserDetectorConstruction):
             inner * g4.cm,
             outer * g4.cm,
             0.5 * length * g4.cm,
-            0.0,
+            -0.5 * angle * g4.deg,
             angle * g4.deg,
         )
         volume = g4.G4LogicalVolume(solid, material, name)
@@ -157,9 +157,7 @@ class DetectorConstruction(g4.G4VUserDetectorConstruction):
         self._place(chamber, world, 0.5 * (back + front))
         width = (outer - inner) / n
         layer = self._logical("layer", gas, inner, inner + width, length)
-        self._replicate(
-            layer, chamber, g4.EAxis.kRho, n, width * g4.cm, inner * g4.cm
-        )
+        self._replicate(layer, chamber, g4.EAxis.kRho, n, width * g4.cm, inner * g4.cm)
         self._sensitive["chamber"] = [layer]
 
     def _build_crystals(self, grid: Grid, material: Any, world: Any) -> None:
@@ -177,7 +175,5 @@ class DetectorConstruction(g4.G4VUserDetectorConstruction):
         self._replicate(row, block, axis, grid.n_rows, width * g4.cm, start * g4.cm)
         angle = 360.0 / grid.n_columns
         cell = self._logical(f"{name} cell", material, inner, outer, length, angle)
-        self._replicate(
-            cell, row, g4.EAxis.kPhi, grid.n_columns, angle * g4.deg, 0.0
-        )
+        self._replicate(cell, row, g4.EAxis.kPhi, grid.n_columns, angle * g4.deg, 0.0)
         self._sensitive[name] = [cell]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 __all__ = ["GRIDS", "N_CELLS", "Grid", "Layout", "make_layout"]
 
 
@@ -117,5 +115,3 @@ def make_layout(field: float = 1.5) -> Layout:
             (front, front + float(areal[2]), 16.0, 111.1),
         ),
     )
-
-

@@ -2,8 +2,8 @@
 
 Standard electromagnetic physics, hadron physics FTFP_BERT, elastic scattering, capture
 at rest and decays, less the processes that cannot work without data files:
-photoelectric absorption, Rayleigh scattering, and of neutrons everything but inelastic
-scattering. What has less than 0.3 MeV is absorbed on the spot, which stands for the
+photoelectric absorption, Rayleigh scattering, elastic scattering of neutrons and light
+nuclei, and capture of neutrons. What has less than 0.3 MeV is absorbed on the spot, which stands for the
 photoelectric effect.
 """
 
@@ -16,7 +16,7 @@ import geant4_pybind as g4
 __all__ = ["PhysicsList"]
 
 _REMOVED = {"phot", "Rayl"}
-_REMOVED_OF_NEUTRONS = {"hadElastic", "nCapture", "neutronInelastic"}
+_REMOVED_OF_NEUTRONS = {"hadElastic", "nCapture"}
 _NO_ELASTIC = {"neutron", "deuteron", "triton", "He3", "alpha", "GenericIon"}
 _PRODUCTION_CUT = 1.0  # mm
 

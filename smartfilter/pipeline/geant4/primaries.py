@@ -7,7 +7,7 @@ is farther out (most K_L), the particle itself is transported and Geant4 decays 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +21,20 @@ from smartfilter.pipeline.geometry import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from smartfilter.events import Events
 
-__all__ = ["TRANSPORTED", "Primaries", "select_primaries"]
+__all__ = [
+    "TRANSPORTED",
+    "Primaries",
+    "add_secondaries",
+    "concatenate_primaries",
+    "join_primaries",
+    "select_primaries",
+]
 
 TRANSPORTED = frozenset(
     {11, 13, 22, 111, 130, 211, 310, 321, 2112, 2212, 3112, 3122, 3222, 3312, 3322}
@@ -35,7 +44,7 @@ TRANSPORTED = frozenset(
 
 _FINITE = ("x", "y", "z", "prod_time", "px", "py", "pz")
 _SOFTEST = 1e-6  # GeV
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +62,9 @@ class Primaries:
         Momentum (GeV).
     seed : ndarray of uint64, shape (n_primaries,)
         Random numbers of each.
+    mother : ndarray of int64, shape (n_primaries,)
+        Position in the list of the particle that made it in the detector, -1 for
+        those of the generator.
     """
 
     event: NDArray[np.int64]
@@ -66,6 +78,7 @@ class Primaries:
     py: NDArray[np.float64]
     pz: NDArray[np.float64]
     seed: NDArray[np.uint64]
+    mother: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Return the number of primaries."""
@@ -76,8 +89,8 @@ class Primaries:
         place = [self.pdg, self.x, self.y, self.z, self.time]
         return [*place, self.px, self.py, self.pz, self.seed]
 
-    def take(self, index: slice) -> Primaries:
-        """Return a part of the list."""
+    def take(self, index: slice | NDArray[np.int64]) -> Primaries:
+        """Return a part of the list, mothers unchanged."""
         return Primaries(**{name: c[index] for name, c in vars(self).items()})
 
 
@@ -101,11 +114,116 @@ def select_primaries(events: Events, seeds: NDArray[np.uint64]) -> Primaries:
     event = events.event_index[chosen].astype(np.int64)
     row = chosen - events.offsets[event]
     columns = {name: events[name][chosen].astype(np.float64) for name in _FINITE}
-    seed = seeds[event] + (row + 1).astype(np.uint64) * _GOLDEN
-    seed = (seed ^ (seed >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+    seed = _mix_seeds(seeds[event], row)
+    mother = np.full(len(row), -1, dtype=np.int64)
     time = columns.pop("prod_time")
     pdg = events["pdg"][chosen].astype(np.int64)
-    return Primaries(event=event, row=row, pdg=pdg, time=time, seed=seed, **columns)
+    return Primaries(
+        event=event, row=row, pdg=pdg, time=time, seed=seed, mother=mother, **columns
+    )
+
+
+def _mix_seeds(
+    seeds: NDArray[np.uint64], number: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Return random words of numbered parts of what has the given random words.
+
+    A multiplicative hash; Geant4's engine mixes them further.
+    """
+    word = seeds + (number + 1).astype(np.uint64) * _GOLDEN
+    mixed: NDArray[np.uint64] = (word ^ (word >> np.uint64(31))) * _MIX
+    return mixed ^ (mixed >> np.uint64(29))
+
+
+def add_secondaries(
+    primaries: Primaries, rows: NDArray[np.float64], start: int
+) -> Primaries:
+    """Return secondaries as a list of their own.
+
+    Parameters
+    ----------
+    primaries : Primaries
+        What made them.
+    rows : ndarray of float64, shape (n_secondaries, 9)
+        Position of the maker in ``primaries`` (sorted), PDG code, vertex (cm), time
+        (ns), momentum (GeV).
+    start : int
+        Position of the first of ``primaries`` in the whole list.
+    """
+    maker = rows[:, 0].astype(np.int64)
+    counts = np.bincount(maker, minlength=len(primaries))
+    firsts = np.cumsum(counts) - counts
+    number = np.arange(len(maker)) - firsts[maker]
+    x, y, z, time, px, py, pz = (rows[:, i].copy() for i in range(2, 9))
+    return Primaries(
+        event=primaries.event[maker],
+        row=primaries.row[maker],
+        pdg=rows[:, 1].astype(np.int64),
+        x=x,
+        y=y,
+        z=z,
+        time=time,
+        px=px,
+        py=py,
+        pz=pz,
+        seed=_mix_seeds(~primaries.seed[maker], number),
+        mother=maker + start,
+    )
+
+
+def join_primaries(
+    parts: Sequence[Primaries], hits: Sequence[NDArray[np.float64]]
+) -> tuple[Primaries, NDArray[np.float64]]:
+    """Return generations as one list, every particle followed by its descendants.
+
+    Parameters
+    ----------
+    parts : sequence of Primaries
+        The generator's particles, what they made, and so on; mothers are positions in
+        all parts together.
+    hits : sequence of ndarray of float64, each of shape (n_hits, 4)
+        Their hits; the first column is a position in all parts together.
+
+    Returns
+    -------
+    Primaries
+    ndarray of float64, shape (n_hits, 4)
+        Hits, sorted by particle.
+    """
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in vars(parts[0])
+    }
+    mother = columns["mother"]
+    root = np.arange(len(mother))
+    for i in np.flatnonzero(mother >= 0):
+        root[i] = root[mother[i]]
+    order = np.argsort(root, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    columns["mother"] = np.where(mother >= 0, place[mother], -1)
+    rows = np.concatenate(hits)
+    rows[:, 0] = place[rows[:, 0].astype(np.int64)]
+    return Primaries(**columns).take(order), rows[np.argsort(rows[:, 0], kind="stable")]
+
+
+def concatenate_primaries(
+    parts: Sequence[tuple[Primaries, NDArray[np.float64]]],
+) -> tuple[Primaries, NDArray[np.float64]]:
+    """Return lists and their hits one after the other; positions count on."""
+    start, lists, hits = 0, [], []
+    for primaries, rows in parts:
+        mother = primaries.mother
+        lists.append(
+            replace(primaries, mother=np.where(mother >= 0, mother + start, -1))
+        )
+        hits.append(rows + np.array([start, 0.0, 0.0, 0.0]))
+        start += len(primaries)
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in lists])
+        for name in vars(lists[0])
+    }
+    return Primaries(**columns), np.concatenate(hits)
 
 
 def _check_columns(events: Events) -> None:
@@ -140,16 +258,21 @@ def _is_transported(events: Events) -> NDArray[np.bool_]:
     exists = _follow_down(events, root, above, ~far)
     leaf = np.ones(events.n_particles, dtype=np.bool_)
     leaf[above[~root]] = False
-    momentum = np.sqrt(sum(events[name].astype(np.float64) ** 2 for name in _FINITE[4:]))
+    momentum = np.hypot(np.hypot(events["px"], events["py"]), events["pz"])
     ignored = events["status"] & (StatusBit.VIRTUAL | StatusBit.INITIAL) != 0
-    inside = _is_inside(events)
-    return exists & (leaf | far) & known & ~ignored & inside & (momentum > _SOFTEST)
+    there = exists & (leaf | far) & _is_inside(events)
+    chosen: NDArray[np.bool_] = there & known & ~ignored & (momentum > _SOFTEST)
+    return chosen
 
 
 def _is_inside(events: Events) -> NDArray[np.bool_]:
     """Return whether particles are made inside the inner face of the calorimeter."""
-    inside: NDArray[np.bool_] = np.hypot(events["x"], events["y"]) < VOLUME_RADIUS
-    return inside & (events["z"] > VOLUME_BACKWARD) & (events["z"] < VOLUME_FORWARD)
+    inside: NDArray[np.bool_] = (
+        (np.hypot(events["x"], events["y"]) < VOLUME_RADIUS)
+        & (events["z"] > VOLUME_BACKWARD)
+        & (events["z"] < VOLUME_FORWARD)
+    )
+    return inside
 
 
 def _decays_outside(

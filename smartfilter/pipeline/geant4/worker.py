@@ -7,21 +7,27 @@ and replies travel through a pipe whose descriptor is the only argument.
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from smartfilter.pipeline.geant4.data_files import write_data_files
+from smartfilter.pipeline.geant4.primaries import add_secondaries, join_primaries
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from smartfilter.pipeline.geant4.layout import Layout
     from smartfilter.pipeline.geant4.primaries import Primaries
 
 __all__ = ["Simulation", "main"]
+
+_GENERATIONS = 4
+"""Generations of secondaries shot as events of their own; the last keeps its own."""
 
 
 class Simulation:
@@ -47,16 +53,30 @@ class Simulation:
             self._manager.SetUserInitialization(part)
         self._manager.Initialize()
 
-    def run(self, primaries: Primaries) -> NDArray[np.float64]:
-        """Return the hits of every primary, shape (n_hits, 4).
+    def run(self, primaries: Primaries) -> tuple[Primaries, NDArray[np.float64]]:
+        """Return all particles shot and their hits.
 
-        Columns: primary, detector (position in `construction.SCORERS`), cell, energy
-        (GeV).
+        Charged secondaries from the tracker follow the particle that made them.
+
+        Returns
+        -------
+        Primaries
+        ndarray of float64, shape (n_hits, 4)
+            Particle, detector (position in `construction.SCORERS`), cell, energy (GeV).
         """
-        self._actions.start(primaries)
-        if len(primaries) > 0:
-            self._manager.BeamOn(len(primaries))
-        return self._actions.hits()
+        parts, hits, start = [primaries], [np.empty((0, 4))], 0
+        for left in reversed(range(_GENERATIONS)):
+            current = parts[-1]
+            if len(current) == 0:
+                break
+            self._actions.start(current, catch=left > 0)
+            self._manager.BeamOn(len(current))
+            hits.append(self._actions.hits())
+            hits[-1][:, 0] += start
+            rows = self._actions.secondaries()
+            parts.append(add_secondaries(current, rows, start))
+            start += len(current)
+        return join_primaries(parts, hits)
 
 
 def main(descriptor: int) -> None:
@@ -65,6 +85,8 @@ def main(descriptor: int) -> None:
     with connection:
         layout, log, folder = connection.recv()
         _redirect(log)
+        # Geant4 aborts on a fatal error: that shall not leave a core file.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.environ.update(write_data_files(Path(folder)))
         simulation = Simulation(layout)
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,8 +45,12 @@ class Worker:
         self._connection, theirs = Pipe()
         with theirs:
             command = [sys.executable, "-m", _MODULE, str(theirs.fileno())]
+            path = os.pathsep.join(folder for folder in sys.path if folder)
             self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
             )
         self.close = weakref.finalize(
             self, _stop, self._process, self._connection, self._folder
@@ -109,8 +114,8 @@ def _stop(process: Any, connection: Any, folder: Any) -> None:
 
 def simulate(
     workers: Sequence[Worker], parts: Sequence[Primaries]
-) -> list[NDArray[np.float64]]:
-    """Return the hits of each part, one worker per part, side by side."""
+) -> list[tuple[Primaries, NDArray[np.float64]]]:
+    """Return particles and hits of each part, one worker per part, side by side."""
     for worker, part in zip(workers, parts, strict=True):
         worker.send(part)
     return [worker.receive() for worker in workers]
