@@ -74,7 +74,7 @@ def command(
     from smartfilter.model_file import default_model_path
     from smartfilter.pipeline.measurement import measure
 
-    n_runs = 2 + (len(thresholds) if run_all and thresholds else 1)
+    n_runs = 3 + (len(thresholds) if run_all and thresholds else 1)
     with show_progress("measure", n_runs * n_events) as advance:
         result = measure(
             event_type,

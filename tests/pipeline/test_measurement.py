@@ -347,7 +347,7 @@ def test_measure_sampling_runs_every_stage(scorer: Scorer):
         rounds=1,
         advance=done.append,
     )
-    assert sum(done) == 600
+    assert sum(done) == 800
     (point,) = result.points
     assert point.threshold is None
     assert point.quantities["keep_fraction"].value < 1
