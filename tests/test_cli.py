@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,17 @@ def test_generate_and_simulate_write_what_score_reads(run, tmp_path):
     code, out, _ = run("score", labelled, "--json")
     assert code == 0
     assert json.loads(out)["event_types"] == {"charged": 30}
+
+
+def test_simulate_with_geant4_labels_the_same_events(run, tmp_path):
+    if find_spec("geant4_pybind") is None:
+        pytest.skip("geant4-pybind is not installed")
+    events, labelled = tmp_path / "events.root", tmp_path / "labelled.parquet"
+    assert run("generate", "-n", "3", "--event-type", "mixed", "-o", events)[0] == 0
+    assert run("simulate", events, "-o", labelled, "--detector", "geant4")[0] == 0
+    first, second = open_events(events).read(), open_events(labelled).read()
+    assert np.array_equal(first["pdg"], second["pdg"])
+    assert second.variables["n_tracks"].max() > 0
 
 
 def test_unknown_command_names_the_nearest(run):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+
+if TYPE_CHECKING:
+    from smartfilter.pipeline.simulation import AnyDetector
 
 __all__ = ["command"]
 
@@ -17,19 +22,34 @@ __all__ = ["command"]
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="OUT.parquet"
 )
 @click.option(
+    "--detector",
+    "kind",
+    type=click.Choice(["mock", "geant4"]),
+    default="mock",
+    show_default=True,
+    help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
+)
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
     "--step",
     type=click.FloatRange(min=0.0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Longest step in the detector, cm.",
+    help="Longest step in the mock detector, cm.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the detector.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @json_option
 def command(
-    files: tuple[str, ...], output: Path, step: float, seed: int, force: bool
+    files: tuple[str, ...],
+    output: Path,
+    kind: str,
+    workers: int,
+    step: float,
+    seed: int,
+    force: bool,
 ) -> None:
-    """Run mock detector, reconstruction and skims; write the events with labels.
+    """Run detector, reconstruction and skims; write the events with labels.
 
     \b
     Example:
@@ -39,23 +59,30 @@ def command(
 
     from smartfilter import __version__
     from smartfilter.io import open_events
+    from smartfilter.pipeline.detector import Detector
     from smartfilter.pipeline.labelling import label_files
 
     provenance = {
         "command": "simulate",
         "version": __version__,
         "inputs": list(files),
-        "step_cm": step,
+        "detector": kind,
+        "step_cm": step if kind == "mock" else None,
         "seed": seed,
     }
     source = open_events(files, chunk_size=2_000)
     start = time.perf_counter()
-    with show_progress("simulate", source.n_events) as advance:
+    with ExitStack() as stack:
+        detector: AnyDetector = Detector(step=step, seed=seed, workers=workers)
+        if kind == "geant4":
+            from smartfilter.pipeline.geant4 import Geant4Detector
+
+            detector = stack.enter_context(Geant4Detector(seed=seed, workers=workers))
+        advance = stack.enter_context(show_progress("simulate", source.n_events))
         passing = label_files(
             source,
             output,
-            step=step,
-            seed=seed,
+            detector=detector,
             provenance=provenance,
             force=force,
             advance=advance,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from smartfilter.events import Events
+    from smartfilter.pipeline.simulation import AnyDetector
 
 __all__ = ["label_files"]
 
@@ -22,8 +23,7 @@ def label_files(
     chunks: Iterable[Events],
     output: Path,
     *,
-    step: float,
-    seed: int,
+    detector: AnyDetector,
     provenance: Mapping[str, Any],
     force: bool = False,
     advance: Callable[[int], None] | None = None,
@@ -36,8 +36,8 @@ def label_files(
         For instance the source that `smartfilter.open_events` returns.
     output : Path
         A Parquet file, see `smartfilter.io.labelled`.
-    step, seed : float, int
-        See `smartfilter.pipeline.simulation.label`.
+    detector : AnyDetector
+        See `smartfilter.pipeline.simulation`.
     provenance : mapping
         Kept in the file.
     force : bool
@@ -59,7 +59,7 @@ def label_files(
     with ExitStack() as stack:
         writer = None
         for chunk in chunks:
-            events = label(chunk, step=step, seed=seed)
+            events = label(chunk, detector=detector)
             if writer is None:
                 writer = stack.enter_context(
                     LabelledWriter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from smartfilter.pipeline.detector import Detector
 from smartfilter.pipeline.reconstruction import event_variables, reconstruct
@@ -11,8 +11,20 @@ from smartfilter.pipeline.skims import apply_skims
 
 if TYPE_CHECKING:
     from smartfilter.events import Events
+    from smartfilter.pipeline.objects import Detected
 
-__all__ = ["label"]
+__all__ = ["AnyDetector", "label"]
+
+
+class AnyDetector(Protocol):
+    """What turns generated events into tracks and clusters.
+
+    `smartfilter.pipeline.detector.Detector` does, and
+    `smartfilter.pipeline.geant4.Geant4Detector`.
+    """
+
+    def simulate(self, events: Events) -> Detected:
+        """Return the tracks and clusters of events, in their order."""
 
 
 @lru_cache(maxsize=8)
@@ -21,7 +33,12 @@ def _detector(step: float, seed: int, repeat: int) -> Detector:
 
 
 def label(
-    events: Events, *, step: float = 1.0, seed: int = 0, repeat: int = 0
+    events: Events,
+    *,
+    step: float = 1.0,
+    seed: int = 0,
+    repeat: int = 0,
+    detector: AnyDetector | None = None,
 ) -> Events:
     """Simulate events and return them with the skims they pass.
 
@@ -36,6 +53,8 @@ def label(
         batch.
     repeat : int
         Number of the repetition: another one simulates the same events independently.
+    detector : AnyDetector, optional
+        Used as it is, instead of the mock detector with these settings.
 
     Returns
     -------
@@ -48,7 +67,8 @@ def label(
     UsageError, InputError
         As `Detector` does.
     """
-    reconstructed = reconstruct(_detector(step, seed, repeat).simulate(events))
+    chosen = _detector(step, seed, repeat) if detector is None else detector
+    reconstructed = reconstruct(chosen.simulate(events))
     return events.with_labels(
         apply_skims(reconstructed), event_variables(reconstructed)
     )
