@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from smartfilter.cli import main
+from smartfilter.cli.options import EVENT_TYPE
+from smartfilter.events import EVENT_TYPES
 from smartfilter.io import open_events, read_scores
 from smartfilter.scoring import Scorer
 
@@ -245,6 +247,10 @@ def test_simulate_with_geant4_labels_the_same_events(run, tmp_path):
     first, second = open_events(events).read(), open_events(labelled).read()
     assert np.array_equal(first["pdg"], second["pdg"])
     assert second.variables["n_tracks"].max() > 0
+
+
+def test_event_types_of_the_options_are_those_of_events():
+    assert tuple(EVENT_TYPE.choices) == EVENT_TYPES
 
 
 def test_unknown_command_names_the_nearest(run):

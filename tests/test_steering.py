@@ -7,48 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-import torch
 from click.testing import CliRunner
-from torch import Tensor, nn
-
-from smartfilter.graphs import PRESETS
-from smartfilter.model_file import save_model
-from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
-from smartfilter.pdg import load_vocabulary
-
-
-class CountNodes(nn.Module):
-    """The logit is (n - 40) / 10, n the number of nodes."""
-
-    def forward(
-        self,
-        x: Tensor,
-        pdg: Tensor,
-        mother: Tensor,
-        offsets: Tensor,
-        event_type: Tensor,
-    ) -> Tensor:
-        n_nodes = (offsets[1:] - offsets[:-1]).to(torch.float32)
-        return ((n_nodes - 40.0) / 10.0).unsqueeze(1)
-
-
-@pytest.fixture(scope="module")
-def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    preset = PRESETS["smart_background"]
-    constants = Calibration(1.0, 0.0, 0.05, 0.5, 1.2, 0.5, 0.0)
-    info = ModelInfo(
-        preset=preset.name,
-        features=tuple((f.name, f.unit) for f in preset.features),
-        vocabulary=load_vocabulary(preset.vocabulary),
-        skims=(SkimInfo("feiHadronicB0", 11180100, {"default": constants}),),
-        network="count",
-        settings={},
-        n_parameters=0,
-    )
-    path: Path = tmp_path_factory.mktemp("model") / "count.pt"
-    save_model(path, CountNodes(), info)
-    return path
 
 
 def run_steering(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,8 +25,8 @@ def read_calls(output: str) -> dict[str, int]:
     return {row[0]: int(row[2]) for row in rows if row[0] != "Name"}
 
 
-def test_standalone_runs_and_prints_statistics(project_root: Path, model_path: Path):
-    run = run_steering(project_root, "-n", "40", "--model", str(model_path))
+def test_standalone_runs_and_prints_statistics(project_root: Path, count_model: Path):
+    run = run_steering(project_root, "-n", "40", "--model", str(count_model))
     assert run.returncode == 0, run.stderr
     calls = read_calls(run.stdout)
     assert calls["GeneratorModule"] == 41
@@ -81,20 +40,20 @@ def test_standalone_runs_and_prints_statistics(project_root: Path, model_path: P
 
 
 def test_standalone_in_debug_mode_simulates_everything(
-    project_root: Path, model_path: Path
+    project_root: Path, count_model: Path
 ):
     main = runpy.run_path(str(project_root / "steering" / "standalone.py"))["main"]
-    arguments = ["-n", "15", "--model", str(model_path), "--mode", "debug"]
+    arguments = ["-n", "15", "--model", str(count_model), "--mode", "debug"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert read_calls(result.stdout)["DetectorModule"] == 15
     assert "of 15 generated ones" in result.stdout
 
 
 def test_standalone_wrong_skim_fails_before_the_first_event(
-    project_root: Path, model_path: Path
+    project_root: Path, count_model: Path
 ):
     run = run_steering(
-        project_root, "--skim", "feiHadronicBO", "--model", str(model_path)
+        project_root, "--skim", "feiHadronicBO", "--model", str(count_model)
     )
     assert run.returncode != 0
     assert "did you mean 'feiHadronicB0'" in run.stderr

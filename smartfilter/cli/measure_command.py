@@ -7,16 +7,15 @@ from typing import Any
 
 import click
 
+from smartfilter.cli.options import EVENT_TYPE
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 __all__ = ["command"]
 
-EVENT_TYPES = ("ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar")
-
 
 @click.command("measure")
 @click.option("-n", "n_events", type=click.IntRange(min=1), default=2000)
-@click.option("--event-type", type=click.Choice(EVENT_TYPES), default="mixed")
+@click.option("--event-type", type=EVENT_TYPE, default="mixed")
 @click.option("--skim", default="feiHadronicB0", show_default=True)
 @click.option("--model", help="Model file.  [the shipped gcn.pt]")
 @click.option(

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import click
 
+from smartfilter.cli.options import EVENT_TYPE
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 __all__ = ["command"]
 
-EVENT_TYPES = ("ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar")
-
 
 @click.command("produce")
 @click.option("-n", "n_events", type=click.IntRange(min=1), required=True)
-@click.option("--event-type", type=click.Choice(EVENT_TYPES), required=True)
+@click.option("--event-type", type=EVENT_TYPE, required=True)
 @click.option(
     "-o",
     "--output",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.options import EVENT_TYPE
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from smartfilter.scoring import Scorer
 
 __all__ = ["command"]
-
-EVENT_TYPES = ("ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar")
 
 
 @click.command("score")
@@ -39,7 +38,7 @@ EVENT_TYPES = ("ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar"
 )
 @click.option(
     "--event-type",
-    type=click.Choice(EVENT_TYPES),
+    type=EVENT_TYPE,
     help="Type of all events.  [the file's, else inferred]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
