@@ -249,6 +249,25 @@ def test_simulate_with_geant4_labels_the_same_events(run, tmp_path):
     assert second.variables["n_tracks"].max() > 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("generate", "-n", "5", "--event-type", "mixed", "-o", "x.txt"), ".root"),
+        (("simulate", "events.root", "-o", "x.root"), ".parquet"),
+        (("train", "labelled.parquet", "-o", "x.zip"), ".pt"),
+        (("produce", "-n", "5", "--event-type", "mixed", "-o", "/proc/x"), "/proc/x"),
+    ],
+)
+def test_output_that_cannot_be_is_a_usage_error(
+    run, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_event_types_of_the_options_are_those_of_events():
     assert tuple(EVENT_TYPE.choices) == EVENT_TYPES
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE
+from smartfilter.cli.options import EVENT_TYPE, OutputPath
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["command"]
 
@@ -19,7 +22,7 @@ BLOCK = 2_000
 @click.option("-n", "n_events", type=click.IntRange(min=1), required=True)
 @click.option("--event-type", type=EVENT_TYPE, required=True)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="OUT.root"
+    "-o", "--output", type=OutputPath(".root"), required=True, help="OUT.root"
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--experiment", type=click.IntRange(0, 1023), default=0)

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
-__all__ = ["EVENT_TYPE"]
+__all__ = ["EVENT_TYPE", "OutputPath"]
 
 EVENT_TYPE = click.Choice(
     ["ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar"]
 )
 """`smartfilter.events.EVENT_TYPES`, which loads NumPy; a test compares the two."""
+
+
+class OutputPath(click.Path):
+    """The path of an output whose name has to end in a suffix.
+
+    Parameters
+    ----------
+    suffix : str
+        With the dot.
+    """
+
+    def __init__(self, suffix: str) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+        self.suffix = suffix
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the path, or fail as a usage error."""
+        path: Any = super().convert(value, param, ctx)
+        if path.suffix.lower() != self.suffix:
+            self.fail(f"expected a name that ends in {self.suffix}, got '{value}'")
+        return path

@@ -51,7 +51,12 @@ def command(
 
     from smartfilter.training.production import plan_parts, produce
 
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(
+            f"folder '{output}': cannot be made ({error})"
+        ) from error
     parts = plan_parts(
         output,
         event_type=event_type,

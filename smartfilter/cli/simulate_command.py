@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from smartfilter.cli.options import OutputPath
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from smartfilter.pipeline.simulation import AnyDetector
 
 __all__ = ["command"]
@@ -19,7 +21,7 @@ __all__ = ["command"]
 @click.command("simulate")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="OUT.parquet"
+    "-o", "--output", type=OutputPath(".parquet"), required=True, help="OUT.parquet"
 )
 @click.option(
     "--detector",

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.options import OutputPath
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["command", "list_metrics"]
 
 
 @click.command("train")
 @click.argument("files", nargs=-1, required=True, metavar="DATA...")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="MODEL.pt"
-)
+@click.option("-o", "--output", type=OutputPath(".pt"), required=True, help="MODEL.pt")
 @click.option(
     "--config",
     default="gcn",
