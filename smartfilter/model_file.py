@@ -165,7 +165,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     place = torch.device(device)
     try:
         with _torchscript():
-            module = torch.jit.load(io.BytesIO(_pack(records)), map_location=place)
+            module = torch.jit.load(io.BytesIO(_pack(records)), map_location=place)  # type: ignore[no-untyped-call]
             network = torch.jit.freeze(module.eval())
     except RuntimeError as error:
         raise ModelFileError(

@@ -106,7 +106,8 @@ def propagate(x: Tensor, neighbours: Neighbours) -> Tensor:
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return _sum_neighbours(x, node, start, weight)
     else:  # noqa: RET505 - TorchScript does not compile this branch
-        return _Propagate.apply(x, node, start, weight)  # type: ignore[no-any-return]
+        result: Tensor = _Propagate.apply(x, node, start, weight)  # type: ignore[no-untyped-call]
+        return result
 
 
 def count_nodes(offsets: Tensor, like: Tensor) -> Tensor:
