@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smartfilter.cli import main
+from smartfilter.cli import COMMANDS, main
 from smartfilter.cli.options import EVENT_TYPE
 from smartfilter.events import EVENT_TYPES
 from smartfilter.io import open_events, read_scores
@@ -266,6 +266,24 @@ def test_output_that_cannot_be_is_a_usage_error(
     assert code == 2
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_decay_table_shares_add_up_for_every_particle(run):
+    code, out, _ = run("decay-table", "--json")
+    assert code == 0
+    particles = {entry["name"]: entry for entry in json.loads(out)["particles"]}
+    assert {"B0", "B+", "D0", "D+", "D_s+"} <= set(particles)
+    for entry in particles.values():
+        shares = ("exact", "approximate", "phase_space", "unmapped")
+        assert sum(entry[share] for share in shares) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command_has_an_example(run, name: str):
+    code, out, _ = run(name, "--help")
+    assert code == 0
+    assert "smartfilter" in out
+    assert "Example" in out
 
 
 def test_event_types_of_the_options_are_those_of_events():

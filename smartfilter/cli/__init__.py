@@ -11,7 +11,7 @@ import click
 from smartfilter import __version__
 from smartfilter.errors import SmartFilterError
 
-__all__ = ["cli", "main"]
+__all__ = ["COMMANDS", "cli", "main"]
 
 COMMANDS = {
     "score": "Score generator-level events and decide which to simulate.",
@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "ROC, calibration and speedup of a model on unseen events.",
     "speedup": "Evaluate the speedup formulas.",
     "measure": "Run the chain with and without the filter and compare.",
+    "decay-table": "Show how the Belle II decay table reaches Pythia.",
     "inspect": "Show what an event file or a model file holds.",
 }
 """Command -> its line in the help; the code is in the module of the same name."""
@@ -37,7 +38,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command; an unknown name names the nearest."""
         if name in COMMANDS:
-            module = import_module(f"smartfilter.cli.{name}_command")
+            module = import_module(f"smartfilter.cli.{name.replace('-', '_')}_command")
             command: click.Command = module.command
             return command
         return super().get_command(ctx, name)
