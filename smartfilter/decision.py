@@ -156,7 +156,8 @@ class DecisionSettings:
     Raises
     ------
     UsageError
-        If the mode is unknown, there is no skim or the maximum weight is below 1.
+        If the mode is unknown, there is no skim, a threshold is not from 0 to 1 (NaN
+        would drop everything) or the maximum weight is below 1.
     """
 
     mode: str
@@ -171,6 +172,12 @@ class DecisionSettings:
             raise UsageError(f"mode: expected one of {expected}, got '{self.mode}'")
         if not self.skims:
             raise UsageError("skims: expected at least one, got none")
+        for skim in self.skims:
+            if not 0.0 <= skim.threshold <= 1.0:
+                raise UsageError(
+                    f"threshold of {skim.name}: expected a number from 0 to 1, "
+                    f"got {skim.threshold}"
+                )
         if not self.max_weight >= 1:
             raise UsageError(
                 f"maximum weight: expected at least 1, got {self.max_weight}"

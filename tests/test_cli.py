@@ -149,6 +149,14 @@ def test_score_refuses_to_replace_without_force(run, example, tmp_path):
     assert len(read_scores(output)) > 0
 
 
+def test_score_refuses_a_threshold_that_is_not_a_number(run, example):
+    """Every comparison with NaN is false: it once dropped all events in silence."""
+    code, out, err = run("score", example, "--threshold", "nan")
+    assert code == 2
+    assert out == ""
+    assert "threshold" in err
+
+
 def test_score_names_the_nearest_skim(run, example):
     code, _, err = run("score", example, "--skim", "feiHadronicB")
     assert code == 2

@@ -162,6 +162,13 @@ def test_official_keep_probability_is_the_modules_three_branches():
     assert p == pytest.approx([0.01, np.exp(-1.2), 1.0, 1.0])
 
 
+@pytest.mark.parametrize("threshold", [np.nan, -0.1, 1.1, np.inf])
+def test_settings_refuse_a_threshold_that_drops_or_keeps_by_accident(threshold: float):
+    skim = SkimSettings("skim0", 0, threshold=threshold, constant=1.5)
+    with pytest.raises(UsageError, match="threshold of skim0"):
+        DecisionSettings("threshold", (skim,))
+
+
 def test_settings_refuse_impossible_values():
     with pytest.raises(UsageError, match="expected one of threshold"):
         make_settings("magic")
