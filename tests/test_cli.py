@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import click
 import pytest
 
 from smartfilter.cli import COMMANDS, main
@@ -302,6 +303,7 @@ def test_event_types_of_the_options_are_those_of_events():
 def test_decay_table_choices_are_those_of_the_generator():
     generator = pytest.importorskip("smartfilter.pipeline.generator")
     option = next(p for p in generate.params if p.name == "decay_table")
+    assert isinstance(option.type, click.Choice)
     assert tuple(option.type.choices) == generator.DECAY_TABLES
     assert option.default == generator.DECAY_TABLES[0]
 
