@@ -37,7 +37,7 @@ _M_E = 0.51099895e-3
 _PLASMA = 28.816e-9  # plasma energy / sqrt(density Z/A), GeV
 _LARGEST_BRACKET = 20.0  # of Bethe's formula, at our energies in any material
 _LARGEST_SHARE = 0.2  # of the kinetic energy, lost in one piece of a layer
-_THIN = 0.01  # share of the kinetic energy below which a layer is one piece
+_THIN = 0.001  # share of the kinetic energy below which a layer is one piece
 
 
 @inner_kernel
