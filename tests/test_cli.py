@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import click
+import numpy as np
 import pytest
 
 from smartfilter.cli import COMMANDS, main
