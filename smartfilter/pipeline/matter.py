@@ -139,7 +139,7 @@ def cross_matter(
 
     The layer is cut into pieces that take at most a fifth of the kinetic energy, and
     the loss in a piece is that of the momentum expected in its middle: the mean
-    is right to second order in the pieces. A thin layer (a bound on the loss says so) is
+    is right to 1 % and to second order in the pieces. A thin layer (a bound on the loss says so) is
     taken at once. Without ``straggling`` the loss is the mean.
     """
     while areal > 0.0 and p > 0.0:
