@@ -227,11 +227,30 @@ def test_command_writes_tables_json_and_figure(tmp_path):
     points = document["retention"]["skims"]["feiHadronic"]["points"]
     assert [(p["step"], p["n_events"]) for p in points] == [(2.0, 30), (1.0, 30)]
     names = {path.name for path in (tmp_path / "new").iterdir()}
-    assert names == {"convergence.json", "convergence.png", "convergence.pdf"}
+    assert names == {"convergence.json", "convergence.png", "convergence.pdf", "parts"}
+    assert len(list((tmp_path / "new" / "parts").iterdir())) == 2
     result = run("--part", "retention", "-n", 20, *small, "-o", tmp_path / "new")
     again = json.loads((tmp_path / "new" / "convergence.json").read_text())
     assert again["convergence"] == document["convergence"]
     assert again["retention"]["skims"]["feiHadronic"]["points"][0]["n_events"] == 20
+
+
+def test_simulate_stops_in_time_and_goes_on_from_its_parts(tmp_path):
+    study = importlib.import_module("retention_study")
+    done = []
+    settings = {"seed": 3, "workers": 1, "parts": tmp_path, "advance": done.append}
+    n_events = {1.0: 510, 2.0: 4}
+    part = study.simulate("taupair", n_events, minutes=0.0, **settings)
+    assert done == [500, 4]
+    assert [len(part["n_tracks"][step]) for step in (1.0, 2.0)] == [500, 4]
+    for path in tmp_path.iterdir():
+        np.save(path, np.load(path) + 100.0)
+    whole = study.simulate("taupair", n_events, minutes=9.0, **settings)
+    assert [len(whole["n_tracks"][step]) for step in (1.0, 2.0)] == [510, 4]
+    np.testing.assert_array_equal(
+        whole["n_tracks"][1.0][:500], part["n_tracks"][1.0] + 100.0
+    )
+    assert whole["n_tracks"][1.0][500:].max() < 100.0
 
 
 @pytest.mark.parametrize(
