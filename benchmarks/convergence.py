@@ -75,6 +75,8 @@ class Settings:
     event_type: str
     seed: int
     workers: int
+    minutes: float
+    output: Path
 
 
 @click.command()
@@ -99,6 +101,12 @@ class Settings:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.0),
+    default=math.inf,
+    help="Begin no further events after this time; the same command goes on later.",
+)
+@click.option(
     "--part",
     type=click.Choice(["all", "convergence", "retention"]),
     default="all",
@@ -112,18 +120,20 @@ class Settings:
     default=Path("output/convergence"),
     show_default=True,
 )
-def command(output: Path, part: str, n_fine: int | None, **options: Any) -> None:
+def command(part: str, n_fine: int | None, **options: Any) -> None:
     """Compare the mock detector with itself at other steps, and with closed forms.
 
-    The defaults take about twenty minutes on one core, nearly all of it for retention.
+    The defaults take about twenty minutes on one free core, nearly all of it for
+    retention. A run that was stopped goes on when the command is repeated.
     """
     if REFERENCE not in options["retention_steps"]:
         raise click.UsageError(f"--retention-steps: expected {REFERENCE} among them")
     n_fine = min(n_fine or max(4 * options["n_events"] // 9, 2), options["n_events"])
     settings = Settings(n_fine=n_fine, **options)
+    output, parts = settings.output, settings.output / "parts"
     path = output / "convergence.json"
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        parts.mkdir(parents=True, exist_ok=True)
         document = json.loads(path.read_text()) if path.exists() else {}
         if part != "retention":
             document["convergence"] = study_convergence(settings)
@@ -201,6 +211,8 @@ def study_retention(settings: Settings) -> dict[str, Any]:
             n_events,
             seed=settings.seed,
             workers=settings.workers,
+            minutes=settings.minutes,
+            parts=settings.output / "parts",
             advance=advance,
         )
     results = {name: compare(by_step, REFERENCE) for name, by_step in values.items()}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+import smartfilter
 from smartfilter.pipeline.detector import Detector
 from smartfilter.pipeline.generator import Generator
 from smartfilter.pipeline.simulation import label
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from smartfilter.events import Events
 
 __all__ = ["VARIABLES", "compare", "simulate"]
 
@@ -31,6 +37,7 @@ VARIABLES = (
 """Event variables whose means are compared: steadier than the share of rare skims."""
 
 _CHUNK = 500
+_NAMES = (*(skim.name for skim in SKIMS), *VARIABLES)
 
 
 def simulate(
@@ -39,6 +46,8 @@ def simulate(
     *,
     seed: int,
     workers: int,
+    minutes: float,
+    parts: Path,
     advance: Callable[[int], None],
 ) -> dict[str, dict[float, NDArray[np.float64]]]:
     """Return labels (0, 1) and variables of the first events, by name and step.
@@ -52,30 +61,60 @@ def simulate(
         Seed of generator and detector.
     workers : int
         Threads of the detector.
+    minutes : float
+        Time after which no further events are begun.
+    parts : Path
+        Folder for what is done: a run that was stopped goes on from there, as long as
+        the program is the same.
     advance : callable
         Told the events simulated since its last call.
     """
-    generator = Generator(event_type, seed=seed)
+    generator, start = Generator(event_type, seed=seed), monotonic()
     detectors = {s: Detector(step=s, seed=seed, workers=workers) for s in n_events}
-    names = [skim.name for skim in SKIMS] + list(VARIABLES)
-    parts: dict[str, dict[float, list[Any]]] = {
-        name: {step: [] for step in n_events} for name in names
-    }
-    for start in range(0, max(n_events.values()), _CHUNK):
-        events = generator.generate(min(_CHUNK, max(n_events.values()) - start))
+    prefix = f"{event_type}-{seed}-{_digest_program()}"
+    done: dict[float, list[NDArray[np.float64]]] = {step: [] for step in n_events}
+    for first in range(0, max(n_events.values()), _CHUNK):
+        if first > 0 and monotonic() - start > 60.0 * minutes:
+            break
+        events = generator.generate(min(_CHUNK, max(n_events.values()) - first))
         for step, n in n_events.items():
-            rows = np.arange(min(len(events), max(n - start, 0)))
-            if not len(rows):
-                continue
-            done = label(events.take(rows), detector=detectors[step])
-            columns = {**done.variables, **done.labels}
-            for name in names:
-                parts[name][step].append(np.asarray(columns[name], dtype=np.float64))
-            advance(len(rows))
+            wanted = events.take(np.arange(min(len(events), max(n - first, 0))))
+            if len(wanted):
+                path = parts / f"{prefix}-{step:g}-{first}-{len(wanted)}.npy"
+                done[step].append(_simulate_part(wanted, detectors[step], path))
+                advance(len(wanted))
     return {
-        name: {step: np.concatenate(rows) for step, rows in by_step.items()}
-        for name, by_step in parts.items()
+        name: {step: np.concatenate(rows)[:, i] for step, rows in done.items()}
+        for i, name in enumerate(_NAMES)
     }
+
+
+def _simulate_part(
+    events: Events, detector: Detector, path: Path
+) -> NDArray[np.float64]:
+    """Return what is kept of some events, shape (n, number of names), from a file if any.
+
+    The file is written to a temporary name and moved.
+    """
+    if path.exists():
+        return np.asarray(np.load(path), dtype=np.float64)
+    labelled = label(events, detector=detector)
+    columns = {**labelled.variables, **labelled.labels}
+    table = np.stack([np.asarray(columns[k], dtype=np.float64) for k in _NAMES], axis=1)
+    temporary = path.with_suffix(".part.npy")
+    np.save(temporary, table)
+    temporary.replace(path)
+    return table
+
+
+def _digest_program() -> str:
+    """Return a short digest of the sources that results depend on."""
+    digest = sha256()
+    for path in sorted(
+        Path(smartfilter.__file__).parent.joinpath("pipeline").glob("*.py")
+    ):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def compare(

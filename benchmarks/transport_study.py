@@ -6,7 +6,7 @@ with a closed form or with the finest step; random ones by their means and width
 
 from __future__ import annotations
 
-from math import hypot, log, sqrt
+from math import hypot, log, log10, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -248,13 +248,17 @@ def study_energy_loss(
 
 
 def bethe_power(mass: float, p: float, material: Material) -> float:
-    """Return Bethe's mean loss (GeV cm^2/g), PDG eqs. 34.4 to 34.6, written out again."""
+    """Return Bethe's mean loss (GeV cm^2/g), PDG eqs. 34.4 to 34.7, written out again."""
     electron, gamma = 0.51099895e-3, hypot(1.0, p / mass)
     beta2, bg2 = (p / mass / gamma) ** 2, (p / mass) ** 2
     ratio = electron / mass
     largest = 2.0 * electron * bg2 / (1.0 + 2.0 * gamma * ratio + ratio**2)
     plasma = 28.816e-9 * sqrt(material.density * material.electrons)
-    delta = max(2.0 * log(plasma / material.excitation) + log(bg2) - 1.0, 0.0)
+    a, k, x0, x1 = material.sternheimer
+    x, delta = log10(p / mass), 0.0
+    if x > x0:
+        delta = 2.0 * log(plasma / material.excitation) + log(bg2) - 1.0
+        delta = max(delta + a * max(x1 - x, 0.0) ** k, 0.0)
     bracket = 0.5 * log(2.0 * electron * bg2 * largest / material.excitation**2)
     bracket -= beta2 + 0.5 * delta
     return 0.307075e-3 * material.electrons / beta2 * bracket

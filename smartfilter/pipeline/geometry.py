@@ -102,6 +102,8 @@ class Material(NamedTuple):
         Radiation length (g/cm^2).
     cut : float
         Energy above which knock-on electrons are sampled one by one (GeV); our choice.
+    sternheimer : tuple of float
+        a, k, x0, x1 of the density effect (PDG eq. 34.7).
     """
 
     electrons: float
@@ -109,13 +111,19 @@ class Material(NamedTuple):
     density: float
     radiation_length: float
     cut: float
+    sternheimer: tuple[float, float, float, float]
 
 
-SILICON = Material(0.49848, 173.0e-9, 2.329, 21.82, 5.0e-5)
-GAS = Material(0.5870, 45.0e-9, 7.03e-4, 48.6, 2.0e-6)
+SILICON = Material(
+    0.49848, 173.0e-9, 2.329, 21.82, 5.0e-5, (0.14921, 3.2546, 0.2015, 2.8716)
+)
+GAS = Material(0.5870, 45.0e-9, 7.03e-4, 48.6, 2.0e-6, (0.1676, 3.0, 1.6, 4.0))
 """Helium and ethane, 50 : 50 by volume at 23 degrees C (densities of basf2's
-``cdc/data/CDC-Materials.xml``), added up by Bragg's rule; wires are left out."""
-CSI = Material(0.41569, 553.1e-9, 4.510, 8.39, 5.0e-4)
+``cdc/data/CDC-Materials.xml``), added up by Bragg's rule; wires are left out. Density
+effect by Sternheimer and Peierls' rule for gases, Phys. Rev. B 3 (1971) 3681."""
+CSI = Material(
+    0.41569, 553.1e-9, 4.510, 8.39, 5.0e-4, (0.25381, 2.6657, 0.0395, 3.3353)
+)
 
 INTERACTION_LENGTH_SILICON = 108.4
 INTERACTION_LENGTH_CSI = 38.04  # cm

@@ -8,7 +8,7 @@ Group, Phys. Rev. D 110 (2024) 030001, section 34, called PDG below.
 
 from __future__ import annotations
 
-from math import e, exp, log, sqrt
+from math import exp, log, sqrt
 from typing import TYPE_CHECKING
 
 from smartfilter.pipeline.kernels import inner_kernel, kernel
@@ -35,6 +35,7 @@ __all__ = [
 _BETHE = 0.307075e-3  # K of PDG eq. 34.5, GeV cm^2/mol
 _M_E = 0.51099895e-3
 _PLASMA = 28.816e-9  # plasma energy / sqrt(density Z/A), GeV
+_TWO_LN_10 = 2.0 * log(10.0)
 _LARGEST_BRACKET = 20.0  # of Bethe's formula, at our energies in any material
 _LARGEST_SHARE = 0.2  # of the kinetic energy, lost in one piece of a layer
 _THIN = 0.001  # share of the kinetic energy below which a layer is one piece
@@ -51,10 +52,17 @@ def _largest_transfer(mass: float, gamma: float) -> float:
 
 @inner_kernel
 def _density_effect(beta_gamma2: float, material: Material) -> float:
-    """Return delta / 2 in its high-energy form (PDG eq. 34.6), where positive."""
+    """Return delta / 2 (PDG eqs. 34.6 and 34.7), without that of slow particles in Si."""
+    a, k, x0, x1 = material.sternheimer
+    x = log(beta_gamma2) / _TWO_LN_10
+    if x < x0:
+        return 0.0
     plasma2 = _PLASMA * _PLASMA * material.density * material.electrons
     ratio = plasma2 * beta_gamma2 / (material.excitation * material.excitation)
-    return 0.5 * log(ratio) - 0.5 if ratio > e else 0.0
+    delta = log(ratio) - 1.0
+    if x < x1:
+        delta += a * (x1 - x) ** k
+    return max(0.5 * delta, 0.0)
 
 
 @kernel
@@ -131,7 +139,7 @@ def cross_matter(
 
     The layer is cut into pieces that take at most a fifth of the kinetic energy, and
     the loss in a piece is that of the momentum expected in its middle: the mean
-    is right to second order in the pieces. A thin layer (a bound on the loss says so) is
+    is right to 1 % and to second order in the pieces. A thin layer (a bound on the loss says so) is
     taken at once. Without ``straggling`` the loss is the mean.
     """
     while areal > 0.0 and p > 0.0:

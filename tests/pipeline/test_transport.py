@@ -157,15 +157,25 @@ def test_split_three_conserves_energy_and_momentum():
 # -- matter -----------------------------------------------------------------------
 
 
+STERNHEIMER = {
+    2.329: (0.14921, 3.2546, 0.2015, 2.8716),
+    4.510: (0.25381, 2.6657, 0.0395, 3.3353),
+    7.03e-4: (0.1676, 3.0, 1.6, 4.0),
+}
+
+
 def bethe(mass, p, za, excitation, density):
-    """PDG eq. 34.5 in MeV, written out again."""
+    """PDG eqs. 34.5 and 34.7 in MeV, written out again."""
     me, m, p = 0.51099895, mass * 1e3, p * 1e3
     gamma = math.hypot(1, p / m)
     beta = p / m / gamma
     t_max = 2 * me * (beta * gamma) ** 2 / (1 + 2 * gamma * me / m + (me / m) ** 2)
     i = excitation * 1e-6
     plasma = 28.816e-6 * math.sqrt(density * za)
-    delta = max(0.0, 2 * math.log(plasma / i) + 2 * math.log(beta * gamma) - 1)
+    a, k, x0, x1 = STERNHEIMER[density]
+    x = math.log10(beta * gamma)
+    delta = 2 * math.log(plasma / i) + 2 * math.log(beta * gamma) - 1
+    delta = max(0.0, delta + a * max(x1 - x, 0.0) ** k) if x > x0 else 0.0
     bracket = 0.5 * math.log(2 * me * (beta * gamma) ** 2 * t_max / i**2)
     return 0.307075 * za / beta**2 * (bracket - beta**2 - delta / 2) / 1e3
 
@@ -184,9 +194,26 @@ def test_stopping_power_against_the_formula(p, mass):
     ("material", "minimum"), [(SILICON, 1.664e-3), (CSI, 1.243e-3)]
 )
 def test_stopping_power_has_the_tabulated_minimum(material, minimum):
-    """Minimum ionisation of the PDG tables; their density effect is more refined."""
+    """Minimum ionisation of the PDG tables."""
     lowest = min(stopping_power(0.105658, p, material) for p in np.linspace(0.2, 1, 50))
-    assert lowest == pytest.approx(minimum, rel=0.03)
+    assert lowest == pytest.approx(minimum, rel=0.003)
+
+
+@pytest.mark.parametrize(
+    ("material", "p", "expected"),
+    [
+        (SILICON, 0.1527, 1.965e-3),
+        (SILICON, 0.5964, 1.703e-3),
+        (SILICON, 2.103, 1.922e-3),
+        (CSI, 0.1527, 1.432e-3),
+        (CSI, 0.5964, 1.292e-3),
+        (CSI, 2.103, 1.505e-3),
+    ],
+)
+def test_stopping_power_of_muons_agrees_with_published_tables(material, p, expected):
+    """Ionisation of the muon tables of Groom, Mokhov, Striganov (2001), as computed by
+    PUMAS with Sternheimer's density effect."""
+    assert stopping_power(0.105658, p, material) == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("cuts", [1, 10])
