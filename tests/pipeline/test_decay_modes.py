@@ -12,9 +12,20 @@ from smartfilter.pipeline.decay_modes import conjugate as conjugate_mode
 from smartfilter.pipeline.decay_table import load_belle2_table
 
 CODES = {
-    "e+": -11, "mu+": -13, "pi+": 211, "K+": 321, "pi0": 111, "K_S0": 310,
-    "J/psi": 443, "D0": 421, "D+": 411, "D_s+": 431, "D*0": 423, "D*+": 413,
-    "B0": 511, "B+": 521,
+    "e+": -11,
+    "mu+": -13,
+    "pi+": 211,
+    "K+": 321,
+    "pi0": 111,
+    "K_S0": 310,
+    "J/psi": 443,
+    "D0": 421,
+    "D+": 411,
+    "D_s+": 431,
+    "D*0": 423,
+    "D*+": 413,
+    "B0": 511,
+    "B+": 521,
 }
 FINAL = {abs(code) for name, code in CODES.items() if not name.startswith("B")}
 K_SHORT_TO_CHARGED_PIONS = 0.692
