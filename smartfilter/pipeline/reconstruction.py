@@ -2,7 +2,8 @@
 
 Stands for basf2's reconstruction and Full Event Interpretation (Keck et al., Comput.
 Softw. Big Sci. 3 (2019) 6): particle lists are combined bottom up, each candidate
-carries log odds (mode prior, pulls, log PID shares), and the best B0 and B+
+carries log odds (mode prior, pulls, log PID shares, for a B less the log of the number
+of candidates of its mode), and the best B0 and B+
 of the event are kept with their pseudo signal probability.
 """
 
