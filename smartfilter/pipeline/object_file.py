@@ -1,13 +1,13 @@
 """Files of detector objects: the tracks and clusters of simulated events.
 
 A Parquet file with one row per event, in the order of the labelled file that was written
-with it: ``file`` (string, null if the events were generated on the spot) and ``entry``
+with it: ``file`` (string, null if unknown) and ``entry``
 (int64), the position of the event in the file that was simulated; ``experiment, run,
 production, event`` (int64); ``event_type`` (dictionary of strings, null if unknown);
 ``content`` (uint64), a hash of the event's identity and generated particles;
 ``tracks`` and ``clusters`` (lists of structs of `TRACK_COLUMNS` and `CLUSTER_COLUMNS`).
 They hold what reconstruction reads, bit for bit. The file's metadata have under the
-key ``smartfilter`` a JSON document: ``kind`` (``objects``), ``schema_version`` and
+key ``smartfilter`` a JSON document: ``kind`` (``detector objects``), ``schema_version`` and
 ``provenance``.
 """
 
@@ -52,7 +52,7 @@ __all__ = [
     "open_objects",
 ]
 
-KIND = "objects"
+KIND = "detector objects"
 SCHEMA_VERSION = 1
 _PURPOSE = 0x6F62_6A65_6374_7300
 """Purpose of the hash in ``content``: ASCII "objects"."""

@@ -98,7 +98,7 @@ class Geant4Detector:
         ):
             if not (np.isfinite(seconds) and seconds > 0.0):
                 raise UsageError(f"{name}: expected positive seconds, got {seconds}")
-        self._timeouts = timeout, timeout_per_event
+        self.timeout, self.timeout_per_event = timeout, timeout_per_event
         if find_spec("geant4_pybind") is None:
             raise MissingPackageError("geant4-pybind", "geant4")
         self.seed, self.repeat, self.workers = seed, repeat, workers
@@ -198,7 +198,7 @@ class Geant4Detector:
         for a, b in pairwise(edges):
             part = primaries.take(slice(a, b))
             first, last = int(part.event[0]), int(part.event[-1])
-            timeout = self._timeouts[0] + self._timeouts[1] * (last - first + 1)
+            timeout = self.timeout + self.timeout_per_event * (last - first + 1)
             requests.append(Request(part, _name_events(events, first, last), timeout))
         return requests
 
