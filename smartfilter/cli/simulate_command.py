@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_BLOCKS = {"mock": 2_000, "geant4": 100}
+_BLOCKS = {"mock": 2_000, "geant4": 200}
 """Events that are in memory at once: seconds of work."""
 
 

@@ -228,10 +228,13 @@ def test_simulate_in_small_requests_is_identical(mixed, monkeypatch):
     with Geant4Detector(seed=3, workers=2) as two:
         whole = two.simulate(mixed)
         monkeypatch.setattr(detector, "_EVENTS_PER_REQUEST", 1)
-        seen: list[int] = []
-        monkeypatch.setattr(
-            detector, "simulate", lambda w, r: seen.append(len(r)) or simulate(w, r)
-        )
+        seen = []
+
+        def count_requests(workers, requests):
+            seen.append(len(requests))
+            return simulate(workers, requests)
+
+        monkeypatch.setattr(detector, "simulate", count_requests)
         assert_equal(whole, two.simulate(mixed))
         assert seen == [5]
         # More processes than particles.

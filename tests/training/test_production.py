@@ -87,7 +87,12 @@ def test_produce_does_not_depend_on_workers_order_or_blocks(
 ):
     def plan(name: str) -> list[Part]:
         (tmp_path / name).mkdir()
-        options = {"event_type": "mixed", "n_events": 45, "seed": 5, "objects": True}
+        options: dict[str, Any] = {
+            "event_type": "mixed",
+            "n_events": 45,
+            "seed": 5,
+            "objects": True,
+        }
         return plan_parts(tmp_path / name, **options)
 
     produce(plan("one"))
@@ -112,8 +117,8 @@ def test_produce_objects_give_the_labels_of_the_part(tmp_path: Path):
     labels, variables = label_objects(block.detected)
     for name, values in labels.items():
         np.testing.assert_array_equal(values, made.labels[name])
-    for name, values in variables.items():
-        np.testing.assert_array_equal(values, made.variables[name])
+    for name, variable in variables.items():
+        np.testing.assert_array_equal(variable, made.variables[name])
 
 
 @pytest.mark.parametrize("lost", ["mixed-00001.parquet", "objects/mixed-00001.parquet"])
@@ -129,7 +134,7 @@ def test_produce_again_treats_both_files_of_a_part_as_one(tmp_path: Path, lost: 
 
 
 def test_produce_with_objects_after_without_makes_both(tmp_path: Path):
-    settings = {"event_type": "mixed", "n_events": 20}
+    settings: dict[str, Any] = {"event_type": "mixed", "n_events": 20}
     assert produce(plan_parts(tmp_path, **settings)) == 20
     assert produce(plan_parts(tmp_path, **settings, objects=True)) == 20
     assert produce(plan_parts(tmp_path, **settings)) == 0
@@ -140,7 +145,7 @@ def test_produce_with_objects_after_without_makes_both(tmp_path: Path):
     [("seed", 2), ("step", 2.0), ("n_events", 10), ("detector", "geant4")],
 )
 def test_produce_over_other_settings_is_refused(tmp_path: Path, name: str, value: Any):
-    settings = {"event_type": "mixed", "n_events": 20}
+    settings: dict[str, Any] = {"event_type": "mixed", "n_events": 20}
     produce(plan_parts(tmp_path, **settings))
     before = read_tables(tmp_path)
     parts = plan_parts(tmp_path, **{**settings, name: value})
@@ -152,18 +157,19 @@ def test_produce_over_other_settings_is_refused(tmp_path: Path, name: str, value
 def test_produce_with_geant4_objects_give_the_labels_of_the_part(tmp_path: Path):
     if find_spec("geant4_pybind") is None:
         pytest.skip("geant4-pybind is not installed")
-    settings = {"event_type": "mixed", "n_events": 2, "seed": 3}
+    settings: dict[str, Any] = {"event_type": "mixed", "n_events": 2, "seed": 3}
     (part,) = plan_parts(tmp_path, **settings, detector="geant4", objects=True)
     produce([part])
     made = open_events(part.path).read()
+    assert part.objects_path is not None
     source = open_objects(part.objects_path)
     assert source.provenances[0]["detector"] == "geant4"
     (block,) = source.iterate()
     labels, variables = label_objects(block.detected)
     for name, values in labels.items():
         np.testing.assert_array_equal(made.labels[name], values)
-    for name, values in variables.items():
-        np.testing.assert_array_equal(made.variables[name], values)
+    for name, variable in variables.items():
+        np.testing.assert_array_equal(made.variables[name], variable)
     assert variables["n_tracks"].min() > 0
     assert (label(made, seed=3).variables["r2"] != variables["r2"]).all()
 
