@@ -99,7 +99,7 @@ def plan_parts(
     n_events: int,
     seed: int = 1,
     step: float = 1.0,
-    decay_table: str = "pythia",
+    decay_table: str = "belle2",
     detector: str = "mock",
     objects: bool = False,
 ) -> list[Part]:

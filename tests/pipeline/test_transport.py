@@ -290,10 +290,10 @@ def test_transport_decays_after_the_proper_path():
 
 def radial_layers():
     """Return radiation lengths and g/cm^2 met at normal incidence, before the quartz."""
-    gas = (111.1 - 16.8) / (48.7 / 7.3e-4)
+    gas = (111.1 - 16.8) / (48.6 / 7.03e-4)
     return (
-        [0.0073, 0.0021, 0.0021, *[0.007] * 4, 0.0025],
-        [0.28, 0.046, 0.046, *[0.153] * 4, 0.1],
+        [0.0079, 0.0021, 0.0021, *[0.007] * 4, 0.0029],
+        [0.30, 0.046, 0.046, *[0.153] * 4, 0.1],
         gas,
     )
 
@@ -309,8 +309,8 @@ def test_transport_scatters_by_highland_at_any_step(step):
     ]
     layers, _, _ = radial_layers()
     beta = p / math.hypot(p, mass)
-    gas = (111.0 - 16.0) / (48.7 / 7.3e-4)
-    pieces = [(t, t) for t in layers] + [(gas, (111.1 - 16.8) / (48.7 / 7.3e-4))]
+    gas = (111.0 - 16.0) / (48.6 / 7.03e-4)
+    pieces = [(t, t) for t in layers] + [(gas, (111.1 - 16.8) / (48.6 / 7.03e-4))]
     variance = sum(
         (0.0136 / (beta * p)) ** 2 * t * (1 + 0.038 * math.log(total / beta**2)) ** 2
         for t, total in pieces
@@ -329,7 +329,7 @@ def test_transport_loses_the_mean_energy_of_bethe_at_any_step(step):
     ]
     _, layers, _ = radial_layers()
     silicon = bethe(mass, p, 0.49848, 173.0, 2.329) * sum(layers)
-    gas = bethe(mass, p, 0.5866, 45.0, 7.3e-4) * 7.3e-4 * (111.0 - 16.0)
+    gas = bethe(mass, p, 0.5870, 45.0, 7.03e-4) * 7.03e-4 * (111.0 - 16.0)
     losses = math.hypot(p, mass) - np.hypot(ends, mass)
     error = losses.std() / math.sqrt(n)
     assert losses.mean() == pytest.approx(silicon + gas, abs=5 * error + 2e-5)

@@ -111,7 +111,7 @@ def test_produce_objects_give_the_labels_of_the_part(tmp_path: Path):
     made = open_events(str(tmp_path / "*.parquet")).read()
     source = open_objects(tmp_path / "objects" / "taupair-00000.parquet")
     (block,) = source.iterate()
-    assert source.provenances[0]["decay_table"] == "pythia"
+    assert source.provenances[0]["decay_table"] == part.decay_table
     assert source.provenances[0]["detector"] == "mock"
     assert block.identity.column("event").to_pylist() == made.event.tolist()
     labels, variables = label_objects(block.detected)
