@@ -292,16 +292,30 @@ def test_simulate_with_a_hung_process_ends_it_and_names_the_events():
         assert fragile.pids == ()
 
 
-def test_simulate_with_a_process_that_never_reads_is_ended(monkeypatch):
-    """A request that does not fit into the pipe must not wait for ever."""
-    monkeypatch.setattr(workers, "_MODULE", "this")  # prints, and ends at once ...
-    events, _, _ = shoot(13, 1.0, 2)
+@pytest.fixture
+def pretend(tmp_path, monkeypatch):
+    """Return a function that puts a program in the place of the worker's."""
+
+    def replace(program: str) -> None:
+        (tmp_path / "pretended_worker.py").write_text(program)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(workers, "_MODULE", "pretended_worker")
+
+    return replace
+
+
+def test_simulate_with_a_process_that_ends_at_once_says_so(pretend):
+    pretend("raise SystemExit(7)")
     with (
         Geant4Detector() as fragile,
-        pytest.raises(SmartFilterError, match=r"returned 0 in entry 0 .* to entry 1"),
+        pytest.raises(SmartFilterError, match=r"returned 7 in entry 0 .* to entry 1"),
     ):
-        fragile.simulate(events)
-    monkeypatch.setattr(workers, "_MODULE", "http.server")  # ... or never
+        fragile.simulate(shoot(13, 1.0, 2)[0])
+
+
+def test_simulate_with_a_process_that_never_reads_is_ended(pretend, monkeypatch):
+    """A request that does not fit into the pipe must not wait for ever."""
+    pretend("import time; time.sleep(600)")
     monkeypatch.setattr(detector, "_EVENTS_PER_REQUEST", 10**6)
     events, _, _ = shoot(22, 1.0, 50_000)
     with (
