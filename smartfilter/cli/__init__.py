@@ -17,6 +17,7 @@ COMMANDS = {
     "score": "Score generator-level events and decide which to simulate.",
     "generate": "Generate events with Pythia 8 in the mdst layout.",
     "simulate": "Label events: mock detector, reconstruction and skims.",
+    "skim": "Label again from stored tracks and clusters, in seconds.",
     "produce": "Generate and simulate in bulk: training data, with resume.",
     "train": "Train a network on labelled events.",
     "evaluate": "ROC, calibration and speedup of a model on unseen events.",

@@ -25,6 +25,18 @@ __all__ = ["command"]
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--step", type=click.FloatRange(min=0.0, min_open=True), default=1.0)
 @decay_table_option
+@click.option(
+    "--detector",
+    "kind",
+    type=click.Choice(["mock", "geant4"]),
+    default="mock",
+    show_default=True,
+)
+@click.option(
+    "--objects",
+    is_flag=True,
+    help="Keep tracks and clusters in the folder 'objects' of the output.",
+)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @json_option
 def command(
@@ -34,13 +46,16 @@ def command(
     seed: int,
     step: float,
     decay_table: str,
+    kind: str,
+    objects: bool,
     workers: int,
 ) -> None:
     """Generate and simulate events in bulk; run it again to resume.
 
     \b
-    Example:
+    Examples:
       smartfilter produce -n 100000 --event-type mixed -o datasets --workers 2
+      smartfilter produce -n 100000 --event-type mixed -o datasets --objects
     """  # noqa: D301
     import time
 
@@ -59,6 +74,8 @@ def command(
         seed=seed,
         step=step,
         decay_table=decay_table,
+        detector=kind,
+        objects=objects,
     )
     start = time.perf_counter()
     with show_progress("produce", n_events) as advance:
@@ -71,6 +88,8 @@ def command(
         "event_type": event_type,
         "seed": seed,
         "decay_table": decay_table,
+        "detector": kind,
+        "objects": objects,
         "events_per_second": made / seconds if made else 0.0,
         "output": str(output),
     }

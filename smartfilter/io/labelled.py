@@ -42,8 +42,12 @@ if TYPE_CHECKING:
     from smartfilter.io.locations import Location
 
 __all__ = [
+    "DICTIONARY_COLUMNS",
+    "PASSES",
     "LabelledFile",
     "LabelledWriter",
+    "describe_labelled",
+    "labelled_columns",
     "open_file",
     "read_labelled_metadata",
     "recognises",
@@ -51,7 +55,9 @@ __all__ = [
 
 KIND = "labelled"
 SCHEMA_VERSION = 1
-_PASSES = "passes_"
+PASSES = "passes_"
+"""Before a skim's name in the name of its column."""
+
 _BLOCK_PARTICLES = 500_000
 _PARTICLE = pa.struct(
     [
@@ -59,7 +65,7 @@ _PARTICLE = pa.struct(
         for name, dtype in PARTICLE_COLUMNS.items()
     ]
 )
-_DICTIONARY_COLUMNS = [
+DICTIONARY_COLUMNS = [
     "event_type",
     *(
         f"particles.list.element.{name}"
@@ -67,6 +73,8 @@ _DICTIONARY_COLUMNS = [
         if dtype.kind in "iu"
     ),
 ]
+"""Columns of few different values."""
+
 _PARTICLES = pa.list_(pa.field("element", _PARTICLE, nullable=False))
 _EVENT_COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(ID_COLUMNS, pa.int64()),
@@ -76,11 +84,27 @@ _EVENT_COLUMNS: dict[str, pa.DataType] = {
 }
 
 
-def _columns(skims: Sequence[str], variables: Sequence[str]) -> dict[str, pa.DataType]:
+def labelled_columns(
+    skims: Sequence[str], variables: Sequence[str]
+) -> dict[str, pa.DataType]:
+    """Return the columns of a file with these labels and event-level variables."""
     return {
         **_EVENT_COLUMNS,
-        **{f"{_PASSES}{skim}": pa.bool_() for skim in skims},
+        **{f"{PASSES}{skim}": pa.bool_() for skim in skims},
         **dict.fromkeys(variables, pa.float32()),
+    }
+
+
+def describe_labelled(
+    skims: Sequence[str], variables: Sequence[str], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the JSON document of a labelled file."""
+    return {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "skims": tuple(skims),
+        "variables": tuple(variables),
+        "provenance": dict(provenance),
     }
 
 
@@ -119,20 +143,14 @@ class LabelledWriter(OutputFile):
     ) -> None:
         super().__init__(path, force=force)
         self._skims, self._variables = tuple(skims), tuple(variables)
-        columns = _columns(self._skims, self._variables)
+        columns = labelled_columns(self._skims, self._variables)
         n_names = len(_EVENT_COLUMNS) + len(self._skims) + len(self._variables)
         if len(columns) != n_names:
             raise UsageError(
                 f"column names: expected each once, got skims {', '.join(skims)} and "
                 f"variables {', '.join(variables)} beside {', '.join(_EVENT_COLUMNS)}"
             )
-        document = {
-            "kind": KIND,
-            "schema_version": SCHEMA_VERSION,
-            "skims": self._skims,
-            "variables": self._variables,
-            "provenance": dict(provenance or {}),
-        }
+        document = describe_labelled(self._skims, self._variables, provenance or {})
         self._schema = pa.schema(
             [pa.field(name, dtype) for name, dtype in columns.items()],
             metadata={METADATA_KEY: dump_metadata(document)},
@@ -142,7 +160,7 @@ class LabelledWriter(OutputFile):
             self._temporary,
             self._schema,
             compression="zstd",
-            use_dictionary=_DICTIONARY_COLUMNS,
+            use_dictionary=DICTIONARY_COLUMNS,
             write_page_checksum=True,
         )
 
@@ -186,7 +204,7 @@ class LabelledWriter(OutputFile):
             ),
         }
         for skim in self._skims:
-            columns[f"{_PASSES}{skim}"] = pa.array(events.labels[skim], pa.bool_())
+            columns[f"{PASSES}{skim}"] = pa.array(events.labels[skim], pa.bool_())
         for name in self._variables:
             values = np.asarray(events.variables[name], dtype=np.float32)
             columns[name] = pa.array(values)
@@ -264,12 +282,18 @@ class LabelledFile:
             with file:
                 self._skims = tuple(map(str, document["skims"]))
                 self._variables = tuple(map(str, document["variables"]))
+                self.provenance: dict[str, Any] = dict(document["provenance"])
                 check_columns(file, self._columns, location.path)
                 self.n_events = int(file.metadata.num_rows)
 
     @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the event-level variables."""
+        return self._variables
+
+    @property
     def _columns(self) -> dict[str, pa.DataType]:
-        return _columns(self._skims, self._variables)
+        return labelled_columns(self._skims, self._variables)
 
     def _events(self, batch: pa.RecordBatch, start: int) -> Events:
         where = str(self._location)
@@ -294,7 +318,7 @@ class LabelledFile:
             particles,
             event_type=decode_event_type(batch.column("event_type")),
             entry=np.arange(start, start + len(batch), dtype=np.int64),
-            labels={skim: column(f"{_PASSES}{skim}") for skim in self._skims},
+            labels={skim: column(f"{PASSES}{skim}") for skim in self._skims},
             variables={name: column(name) for name in self._variables},
             file=where,
             **{name: column(name) for name in ID_COLUMNS},
@@ -308,6 +332,11 @@ class LabelledFile:
         InputError
             If the file is damaged or has missing values.
         """
+        for _, events in self.iterate_rows(chunk_size):
+            yield events
+
+    def iterate_rows(self, chunk_size: int) -> Iterator[tuple[pa.RecordBatch, Events]]:
+        """Yield as `iterate`, together with the rows as they are in the file."""
         with reading(self._location):
             file = pq.ParquetFile(self._location.path, page_checksum_verification=True)
         start = 0
@@ -321,7 +350,7 @@ class LabelledFile:
                     events = self._events(batch, start)
                 start += len(events)
                 if len(events):
-                    yield events
+                    yield batch, events
 
     def empty(self) -> Events:
         """Return no events, with the columns that `iterate` gives."""

@@ -1,4 +1,4 @@
-"""What our Parquet files share: the JSON document, and checks that name the file."""
+"""What our Parquet files share: the JSON document, writing, checks that name the file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import pyarrow.parquet as pq
 
 from smartfilter.errors import InputError
 from smartfilter.events import EVENT_TYPES, UNKNOWN_EVENT_TYPE
-from smartfilter.io.output import METADATA_KEY
+from smartfilter.io.output import METADATA_KEY, OutputFile, dump_metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 __all__ = [
     "EVENT_TYPE",
+    "BatchWriter",
     "check_columns",
     "decode_event_type",
     "encode_strings",
@@ -29,6 +31,83 @@ __all__ = [
 
 EVENT_TYPE = pa.dictionary(pa.int8(), pa.string())
 """Type of the column ``event_type``; null is unknown."""
+
+
+class BatchWriter(OutputFile):
+    """Writes record batches to a Parquet file, one row group per block.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the file will be; written to a temporary name and moved when complete.
+    columns : mapping of str to pyarrow.DataType
+    document : mapping
+        The file's JSON document, with ``kind`` and ``schema_version``.
+    block_rows : int
+        Rows that are collected for a row group.
+    force : bool
+        Whether an existing file may be replaced.
+    **options
+        Of `pyarrow.parquet.ParquetWriter`.
+
+    Raises
+    ------
+    UsageError
+        As `OutputFile`, or if the document has no JSON form.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        columns: Mapping[str, pa.DataType],
+        document: Mapping[str, Any],
+        *,
+        block_rows: int,
+        force: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(path, force=force)
+        self._schema = pa.schema(
+            list(columns.items()), metadata={METADATA_KEY: dump_metadata(document)}
+        )
+        self._block_rows = block_rows
+        self._batches: list[pa.RecordBatch] = []
+        self._n_rows = 0
+        self._writer = pq.ParquetWriter(
+            self._temporary,
+            self._schema,
+            compression="zstd",
+            write_page_checksum=True,
+            **options,
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self._schema.names)
+
+    def write_columns(self, columns: Mapping[str, pa.Array]) -> None:
+        """Append rows; the columns are those of the file, in any order."""
+        self._check_open()
+        arrays = [columns[name] for name in self.columns]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        self._batches.append(batch)
+        self._n_rows += len(batch)
+        if self._n_rows >= self._block_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._n_rows:
+            table = pa.Table.from_batches(self._batches, self._schema)
+            self._writer.write_table(table)
+        self._batches, self._n_rows = [], 0
+
+    def _finish(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _abandon(self) -> None:
+        self._writer.close()
 
 
 def open_parquet(path: str | Path, kind: str) -> tuple[pq.ParquetFile, dict[str, Any]]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from smartfilter.errors import InputError
+from smartfilter.errors import InputError, UsageError
 from smartfilter.io import LabelledWriter
-from smartfilter.pipeline.simulation import label
+from smartfilter.pipeline.object_file import ObjectWriter
+from smartfilter.pipeline.simulation import (
+    SKIM_NAMES,
+    VARIABLE_NAMES,
+    label_objects,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +22,20 @@ if TYPE_CHECKING:
     from smartfilter.events import Events
     from smartfilter.pipeline.simulation import AnyDetector
 
-__all__ = ["label_files"]
+__all__ = ["label_files", "list_versions"]
+
+_PACKAGES = ("numpy", "numba", "pythia8mc", "geant4-pybind")
+
+
+def list_versions() -> dict[str, str]:
+    """Return the versions of the installed packages on which labels depend."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
 
 
 def label_files(
@@ -25,6 +44,7 @@ def label_files(
     *,
     detector: AnyDetector,
     provenance: Mapping[str, Any],
+    objects: Path | None = None,
     force: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> dict[str, int]:
@@ -39,9 +59,12 @@ def label_files(
     detector : AnyDetector
         See `smartfilter.pipeline.simulation`.
     provenance : mapping
-        Kept in the file.
+        Kept in the files.
+    objects : Path, optional
+        A Parquet file for the tracks and clusters, see
+        `smartfilter.pipeline.object_file`. Complete before ``output`` appears.
     force : bool
-        Whether an existing file may be replaced.
+        Whether existing files may be replaced.
     advance : callable, optional
         Told the number of events done since its last call.
 
@@ -52,29 +75,33 @@ def label_files(
 
     Raises
     ------
+    UsageError
+        If both outputs are the same file, or one cannot be written.
     InputError
         If there is no event, or one cannot be simulated.
     """
-    passing: dict[str, int] = {}
-    with ExitStack() as stack:
-        writer = None
+    if objects is not None and objects.resolve() == output.resolve():
+        raise UsageError(f"outputs: expected two files, got '{output}' twice")
+    passing = dict.fromkeys(SKIM_NAMES, 0)
+    n_events = 0
+    with ExitStack() as stack:  # the last to enter is the first to be completed
+        writer = stack.enter_context(
+            LabelledWriter(output, SKIM_NAMES, VARIABLE_NAMES, provenance, force=force)
+        )
+        keeper = None
+        if objects is not None:
+            keeper = stack.enter_context(ObjectWriter(objects, provenance, force=force))
         for chunk in chunks:
-            events = label(chunk, detector=detector)
-            if writer is None:
-                writer = stack.enter_context(
-                    LabelledWriter(
-                        output,
-                        tuple(events.labels),
-                        tuple(events.variables),
-                        provenance,
-                        force=force,
-                    )
-                )
+            detected = detector.simulate(chunk)
+            events = chunk.with_labels(*label_objects(detected))
             writer.write(events)
+            if keeper is not None:
+                keeper.write(chunk, detected)
             for name, passes in events.labels.items():
-                passing[name] = passing.get(name, 0) + int(passes.sum())
+                passing[name] += int(passes.sum())
+            n_events += len(events)
             if advance is not None:
                 advance(len(events))
-        if writer is None:
+        if not n_events:
             raise InputError("events: expected at least one to simulate, got none")
     return passing

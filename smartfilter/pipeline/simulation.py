@@ -6,14 +6,28 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from smartfilter.pipeline.detector import Detector
-from smartfilter.pipeline.reconstruction import event_variables, reconstruct
-from smartfilter.pipeline.skims import apply_skims
+from smartfilter.pipeline.reconstruction import (
+    COUNT_COLUMNS,
+    VALUE_COLUMNS,
+    event_variables,
+    reconstruct,
+)
+from smartfilter.pipeline.skims import SKIMS, apply_skims
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from smartfilter.events import Events
     from smartfilter.pipeline.objects import Detected
 
-__all__ = ["AnyDetector", "label"]
+__all__ = ["SKIM_NAMES", "VARIABLE_NAMES", "AnyDetector", "label", "label_objects"]
+
+SKIM_NAMES = tuple(skim.name for skim in SKIMS)
+"""Names of all labels."""
+
+VARIABLE_NAMES = (*COUNT_COLUMNS, *VALUE_COLUMNS)
+"""Names of all event-level variables."""
 
 
 class AnyDetector(Protocol):
@@ -68,7 +82,25 @@ def label(
         As `Detector` does.
     """
     chosen = _detector(step, seed, repeat) if detector is None else detector
-    reconstructed = reconstruct(chosen.simulate(events))
-    return events.with_labels(
-        apply_skims(reconstructed), event_variables(reconstructed)
-    )
+    return events.with_labels(*label_objects(chosen.simulate(events)))
+
+
+def label_objects(
+    detected: Detected,
+) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.float32]]]:
+    """Reconstruct events from their tracks and clusters, and apply all skims.
+
+    Returns
+    -------
+    dict of str to ndarray of bool, each of shape (n_events,)
+        Which events pass, by skim name.
+    dict of str to ndarray of float32, each of shape (n_events,)
+        As `event_variables` returns.
+
+    Raises
+    ------
+    InputError
+        As `reconstruct` does.
+    """
+    reconstructed = reconstruct(detected)
+    return apply_skims(reconstructed), event_variables(reconstructed)

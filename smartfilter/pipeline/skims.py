@@ -8,6 +8,7 @@ and stand for basf2's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "SKIMS",
     "Skim",
     "apply_skims",
+    "estimate_retention",
     "get_skim",
 ]
 
@@ -198,3 +200,18 @@ def apply_skims(
 ) -> dict[str, NDArray[np.bool_]]:
     """Return which events pass, by skim name, each of shape (n_events,)."""
     return {skim.name: skim.select(reconstructed) for skim in skims}
+
+
+def estimate_retention(n_passing: int, n_events: int) -> tuple[float, float]:
+    """Return the share of events that pass and its error.
+
+    The error is the standard deviation of the share's posterior with a uniform prior
+    (Ullrich and Xu, arXiv:physics/0701199): not zero where none or all pass. Both are
+    NaN without events.
+    """
+    if n_events == 0:
+        return nan, nan
+    k, n = n_passing, n_events
+    # (k+1)(k+2) / ((n+2)(n+3)) - (k+1)^2 / (n+2)^2, without the cancellation.
+    variance = (k + 1) * (n - k + 1) / ((n + 2) ** 2 * (n + 3))
+    return k / n, sqrt(variance)

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smartfilter import __version__
 from smartfilter.errors import UsageError
 from smartfilter.events import encode_event_type
-from smartfilter.io import LabelledWriter
+from smartfilter.io.labelled import read_labelled_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["EVENTS_PER_FILE", "Part", "plan_parts", "produce", "produce_part"]
+    from smartfilter.events import Events
+    from smartfilter.pipeline.simulation import AnyDetector
+
+__all__ = [
+    "EVENTS_PER_FILE",
+    "OBJECTS_FOLDER",
+    "Part",
+    "plan_parts",
+    "produce",
+    "produce_part",
+]
 
 EVENTS_PER_FILE = 10_000
 """Events per file: the unit of work, and of what a resumed production makes again."""
 
 BLOCK = 2_000
 """Events that are in memory at once."""
+
+OBJECTS_FOLDER = "objects"
+"""Folder of the tracks and clusters, in that of the labelled files: a pattern for those
+does not catch these."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,10 @@ class Part:
         Longest step in the detector, cm.
     decay_table : str
         See `smartfilter.pipeline.generator.Generator`.
+    detector : str
+        ``mock`` or ``geant4``.
+    objects : bool
+        Whether tracks and clusters are kept in a file of their own.
     """
 
     path: str
@@ -52,6 +71,20 @@ class Part:
     seed: int
     step: float
     decay_table: str
+    detector: str = "mock"
+    objects: bool = False
+
+    @property
+    def objects_path(self) -> Path | None:
+        """Where the tracks and clusters are kept, if they are."""
+        path = Path(self.path)
+        return path.parent / OBJECTS_FOLDER / path.name if self.objects else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all files of the part are there."""
+        paths = (Path(self.path), self.objects_path)
+        return all(path is None or path.exists() for path in paths)
 
     @property
     def generator_seed(self) -> int:
@@ -67,6 +100,8 @@ def plan_parts(
     seed: int = 1,
     step: float = 1.0,
     decay_table: str = "belle2",
+    detector: str = "mock",
+    objects: bool = False,
 ) -> list[Part]:
     """Return the parts of a production of ``n_events`` events."""
     encode_event_type(event_type)
@@ -79,6 +114,8 @@ def plan_parts(
             seed=seed,
             step=step,
             decay_table=decay_table,
+            detector=detector,
+            objects=objects,
         )
         for index, first in enumerate(range(0, n_events, EVENTS_PER_FILE))
     ]
@@ -86,8 +123,39 @@ def plan_parts(
 
 def produce_part(part: Part) -> int:
     """Generate and label the events of one part; return their number."""
+    from smartfilter.pipeline.detector import Detector
+    from smartfilter.pipeline.labelling import label_files, list_versions
+
+    provenance = {
+        "command": "produce",
+        "version": __version__,
+        "versions": list_versions(),
+        "n_generated": part.n_events,
+        **asdict(part),
+        "path": Path(part.path).name,
+    }
+    if part.objects_path is not None:
+        part.objects_path.parent.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        detector: AnyDetector = Detector(step=part.step, seed=part.seed)
+        if part.detector == "geant4":
+            from smartfilter.pipeline.geant4 import Geant4Detector
+
+            detector = stack.enter_context(Geant4Detector(seed=part.seed))
+        label_files(
+            _generate(part),
+            Path(part.path),
+            detector=detector,
+            provenance=provenance,
+            objects=part.objects_path,
+            force=True,
+        )
+    return part.n_events
+
+
+def _generate(part: Part) -> Iterator[Events]:
+    """Yield the events of a part in blocks."""
     from smartfilter.pipeline.generator import Generator
-    from smartfilter.pipeline.simulation import label
 
     generator = Generator(
         part.event_type,
@@ -95,33 +163,22 @@ def produce_part(part: Part) -> int:
         run=part.index + 1,
         decay_table=part.decay_table,
     )
-    provenance = {
-        "command": "produce",
-        "version": __version__,
-        "n_generated": part.n_events,
-        **asdict(part),
-        "path": Path(part.path).name,
-    }
-    writer = None
-    try:
-        for first in range(0, part.n_events, BLOCK):
-            events = generator.generate(min(BLOCK, part.n_events - first))
-            labelled = label(events, step=part.step, seed=part.seed)
-            if writer is None:
-                writer = LabelledWriter(
-                    part.path,
-                    tuple(labelled.labels),
-                    tuple(labelled.variables),
-                    provenance,
-                    force=True,
-                )
-            writer.write(labelled)
-        if writer is not None:
-            writer.close()
-    finally:
-        if writer is not None:
-            writer.discard()
-    return part.n_events
+    for first in range(0, part.n_events, BLOCK):
+        yield generator.generate(min(BLOCK, part.n_events - first))
+
+
+def _check_settings(part: Part) -> None:
+    """Refuse to go on with a file that was made with other settings."""
+    found = read_labelled_metadata(part.path)["provenance"]
+    asked = asdict(replace(part, path=Path(part.path).name))
+    del asked["objects"]  # where they are missing, the part is made again
+    made = {"detector": "mock", **found}  # once the only one, and not written down
+    for name, value in asked.items():
+        if made.get(name) != value:
+            raise UsageError(
+                f"part '{part.path}': expected {name} {value} as asked for now, got "
+                f"{made.get(name)}; name another folder, or remove the file"
+            )
 
 
 def produce(
@@ -138,11 +195,17 @@ def produce(
     Raises
     ------
     UsageError
-        If there is less than one worker.
+        If there is less than one worker, or a part is there that was made with other
+        settings.
+    InputError
+        If a part is there and cannot be read.
     """
     if workers < 1:
         raise UsageError(f"workers: expected at least 1, got {workers}")
-    missing = [part for part in parts if not Path(part.path).exists()]
+    for part in parts:
+        if Path(part.path).exists():
+            _check_settings(part)
+    missing = [part for part in parts if not part.is_complete]
     report = advance or (lambda _: None)
     report(sum(p.n_events for p in parts) - sum(p.n_events for p in missing))
     if workers == 1:

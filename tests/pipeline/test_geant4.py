@@ -23,7 +23,12 @@ from smartfilter.errors import (
     UsageError,
 )
 from smartfilter.events import PARTICLE_COLUMNS, Events, StatusBit, offsets_from_counts
-from smartfilter.pipeline.geant4 import Geant4Detector, clustering, detector
+from smartfilter.pipeline.geant4 import (
+    Geant4Detector,
+    clustering,
+    detector,
+    workers,
+)
 from smartfilter.pipeline.geant4.clustering import Showers, find_showers
 from smartfilter.pipeline.geant4.data_files import (
     bremsstrahlung_table,
@@ -38,6 +43,7 @@ from smartfilter.pipeline.geant4.primaries import (
     join_primaries,
     select_primaries,
 )
+from smartfilter.pipeline.geant4.workers import simulate
 from smartfilter.pipeline.generator import Generator
 from smartfilter.pipeline.objects import CLUSTER_COLUMNS, TRACK_COLUMNS
 from smartfilter.pipeline.random import seed_stream
@@ -218,6 +224,25 @@ def test_simulate_again_permuted_and_in_two_processes_is_identical(mixed):
                     np.testing.assert_array_equal(a[column][mine], b[column][other])
 
 
+def test_simulate_in_small_requests_is_identical(mixed, monkeypatch):
+    with Geant4Detector(seed=3, workers=2) as two:
+        whole = two.simulate(mixed)
+        monkeypatch.setattr(detector, "_EVENTS_PER_REQUEST", 1)
+        seen = []
+
+        def count_requests(workers, requests):
+            seen.append(len(requests))
+            return simulate(workers, requests)
+
+        monkeypatch.setattr(detector, "simulate", count_requests)
+        assert_equal(whole, two.simulate(mixed))
+        assert seen == [5]
+        # More processes than particles.
+        one, _, _ = shoot(22, 1.0, 1)
+        assert len(two.simulate(one).tracks) == 1
+        assert seen == [5, 1]
+
+
 def test_simulate_other_repeat_differs(quiet):
     events, _, _ = shoot(22, 1.0, 4)
     quiet.repeat = 1
@@ -246,6 +271,65 @@ def test_simulate_after_a_process_died_says_so_and_recovers(tmp_path, monkeypatc
         assert list(tmp_path.iterdir()) == []
         assert_equal(before, fragile.simulate(events))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_simulate_with_a_hung_process_ends_it_and_names_the_events():
+    events, _, _ = shoot(13, 1.0, 4)
+    with Geant4Detector(background=False, workers=2) as fragile:
+        fragile.simulate(events)
+        first, second = fragile.pids
+        os.kill(second, signal.SIGSTOP)
+        fragile.timeout, fragile.timeout_per_event = 0.3, 0.1
+        with pytest.raises(
+            SmartFilterError,
+            match=r"none within 0\.5 s and was ended in entry 2 \(experiment 0, run 0, "
+            r"event 2\) to entry 3 .* allow more time",
+        ):
+            fragile.simulate(events)
+        for pid in (first, second):
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+        assert fragile.pids == ()
+
+
+@pytest.fixture
+def pretend(tmp_path, monkeypatch):
+    """Return a function that puts a program in the place of the worker's."""
+
+    def replace(program: str) -> None:
+        (tmp_path / "pretended_worker.py").write_text(program)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(workers, "_MODULE", "pretended_worker")
+
+    return replace
+
+
+def test_simulate_with_a_process_that_ends_at_once_says_so(pretend):
+    pretend("raise SystemExit(7)")
+    with (
+        Geant4Detector() as fragile,
+        pytest.raises(SmartFilterError, match=r"returned 7 in entry 0 .* to entry 1"),
+    ):
+        fragile.simulate(shoot(13, 1.0, 2)[0])
+
+
+def test_simulate_with_a_process_that_never_reads_is_ended(pretend, monkeypatch):
+    """A request that does not fit into the pipe must not wait for ever."""
+    pretend("import time; time.sleep(600)")
+    monkeypatch.setattr(detector, "_EVENTS_PER_REQUEST", 10**6)
+    events, _, _ = shoot(22, 1.0, 50_000)
+    with (
+        Geant4Detector(timeout=0.5, timeout_per_event=1e-6) as fragile,
+        pytest.raises(SmartFilterError, match=r"none within 0\.55 s"),
+    ):
+        fragile.simulate(events)
+
+
+@pytest.mark.parametrize("name", ["timeout", "timeout_per_event"])
+@pytest.mark.parametrize("seconds", [0.0, -1.0, np.nan, np.inf])
+def test_detector_impossible_timeout_is_refused(name, seconds):
+    with pytest.raises(UsageError, match=f"{name}: expected positive seconds"):
+        Geant4Detector(**{name: seconds})
 
 
 def test_detector_wrong_use_is_refused(monkeypatch):

@@ -19,7 +19,7 @@ from smartfilter.pipeline.geant4.primaries import (
     select_primaries,
 )
 from smartfilter.pipeline.geant4.response import Shots, respond
-from smartfilter.pipeline.geant4.workers import Worker, simulate
+from smartfilter.pipeline.geant4.workers import Request, Worker, simulate
 from smartfilter.pipeline.geometry import Physics
 from smartfilter.pipeline.objects import CLUSTER_COLUMNS, TRACK_COLUMNS, Detected, Table
 from smartfilter.pipeline.storage import CLUSTERS, OVERFLOW, TRACKS, Storage
@@ -45,6 +45,7 @@ _PURPOSE = 0x6765_616E_7434_0000
 """Purpose of the hash that seeds an event: ASCII "geant4", then the repetition."""
 
 _RESPONSE = np.uint64(0x9E3779B97F4A7C15)  # keeps smearing apart from transport
+_EVENTS_PER_REQUEST = 50  # seconds of work; a process keeps 30 kB per event meanwhile
 _SHOWERS = 512  # per event; local maxima beyond that are lost
 
 
@@ -66,11 +67,15 @@ class Geant4Detector:
         Processes with Geant4.
     background : bool
         Whether the machine adds tracks and clusters.
+    timeout, timeout_per_event : float
+        A process counts as hung ``timeout`` seconds plus ``timeout_per_event`` for
+        each event after a request; it gets at most 50 events at once. The first
+        request includes the start of Geant4.
 
     Raises
     ------
     UsageError
-        If there is no worker.
+        If there is no worker or a time is not positive and finite.
     MissingPackageError
         If geant4-pybind is not installed.
     """
@@ -82,9 +87,18 @@ class Geant4Detector:
         repeat: int = 0,
         workers: int = 1,
         background: bool = True,
+        timeout: float = 60.0,
+        timeout_per_event: float = 2.0,
     ) -> None:
         if workers < 1:
             raise UsageError(f"workers: expected at least 1, got {workers}")
+        for name, seconds in (
+            ("timeout", timeout),
+            ("timeout_per_event", timeout_per_event),
+        ):
+            if not (np.isfinite(seconds) and seconds > 0.0):
+                raise UsageError(f"{name}: expected positive seconds, got {seconds}")
+        self.timeout, self.timeout_per_event = timeout, timeout_per_event
         if find_spec("geant4_pybind") is None:
             raise MissingPackageError("geant4-pybind", "geant4")
         self.seed, self.repeat, self.workers = seed, repeat, workers
@@ -135,10 +149,10 @@ class Geant4Detector:
             If a momentum or vertex is not finite, a mother is out of range, or mothers
             form a loop.
         SmartFilterError
-            If a Geant4 process dies; the next call starts a new one.
+            If a Geant4 process dies or hangs; the next call starts a new one.
         """
         seeds = hash_events(events, self.seed, purpose=_PURPOSE + self.repeat)
-        primaries, hits = self._transport(select_primaries(events, seeds))
+        primaries, hits = self._transport(events, select_primaries(events, seeds))
         counts = np.bincount(primaries.event, minlength=len(events))
         shots = Shots(
             offsets_from_counts(counts),
@@ -156,21 +170,37 @@ class Geant4Detector:
         )
         return self._respond(arguments, len(events))
 
-    def _transport(self, primaries: Primaries) -> tuple[Primaries, NDArray[np.float64]]:
+    def _transport(
+        self, events: Events, primaries: Primaries
+    ) -> tuple[Primaries, NDArray[np.float64]]:
         """Return all particles shot, and their hits in the same order."""
         if len(primaries) == 0:
             return primaries, np.empty((0, 4))
-        n_parts = min(self.workers, len(primaries))
-        edges = np.linspace(0, len(primaries), n_parts + 1).astype(np.int64)
-        parts = [primaries.take(slice(a, b)) for a, b in pairwise(edges)]
+        n_processes = min(self.workers, len(primaries))
+        requests = self._make_requests(events, primaries, n_processes)
         try:
-            while len(self._processes) < n_parts:
+            while len(self._processes) < n_processes:
                 self._processes.append(Worker(make_layout(self._physics.field)))
-            shot = simulate(self._processes[:n_parts], parts)
+            shot = simulate(self._processes[:n_processes], requests)
         except BaseException:
             self.close()  # an answer that nobody took would be the next one's
             raise
         return concatenate_primaries(shot)
+
+    def _make_requests(
+        self, events: Events, primaries: Primaries, n_processes: int
+    ) -> list[Request]:
+        """Return the primaries in parts of similar length, in order."""
+        n_parts = max(n_processes, -(-len(events) // _EVENTS_PER_REQUEST))
+        n_parts = min(n_parts, len(primaries))
+        edges = np.linspace(0, len(primaries), n_parts + 1).astype(np.int64)
+        requests = []
+        for a, b in pairwise(edges):
+            part = primaries.take(slice(a, b))
+            first, last = int(part.event[0]), int(part.event[-1])
+            timeout = self.timeout + self.timeout_per_event * (last - first + 1)
+            requests.append(Request(part, _name_events(events, first, last), timeout))
+        return requests
 
     def _respond(self, arguments: _Arguments, n_events: int) -> Detected:
         """Reconstruct; again with more memory if it was too little."""
@@ -191,6 +221,17 @@ class Geant4Detector:
             _make_table(storage.tracks[:tracks], ends[:, 0], TRACK_COLUMNS),
             _make_table(storage.clusters[:clusters], ends[:, 1], CLUSTER_COLUMNS),
         )
+
+
+def _name_events(events: Events, first: int, last: int) -> str:
+    """Return what a message calls a range of events."""
+    names = [
+        f"entry {events.entry[i]} (experiment {events.experiment[i]}, "
+        f"run {events.run[i]}, event {events.event[i]})"
+        for i in (first, last)
+    ]
+    where = f" of '{events.file}'" if events.file else ""
+    return f"{' to '.join(names if first < last else names[:1])}{where}"
 
 
 def _make_table(

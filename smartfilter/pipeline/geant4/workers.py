@@ -1,4 +1,4 @@
-"""The parent's side of a Geant4 process: start it, ask it, notice when it dies."""
+"""The parent's side of a Geant4 process: start it, ask it, notice when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from threading import Timer
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smartfilter.errors import SmartFilterError
 
@@ -23,11 +26,28 @@ if TYPE_CHECKING:
     from smartfilter.pipeline.geant4.layout import Layout
     from smartfilter.pipeline.geant4.primaries import Primaries
 
-__all__ = ["Worker", "simulate"]
+__all__ = ["Request", "Worker", "simulate"]
 
 _MODULE = "smartfilter.pipeline.geant4.worker"
 _LOG_CHARACTERS = 400
 _LAST_WORDS = 5.0  # s; a dying process may still be writing
+
+
+class Request(NamedTuple):
+    """Particles for one call of Geant4.
+
+    Parameters
+    ----------
+    primaries : Primaries
+    events : str
+        Which events they are from, for messages.
+    timeout : float
+        Seconds after which the process counts as hung.
+    """
+
+    primaries: Primaries
+    events: str
+    timeout: float
 
 
 class Worker:
@@ -55,40 +75,50 @@ class Worker:
         self.close = weakref.finalize(
             self, _stop, self._process, self._connection, self._folder
         )
-        self.send((layout, str(self._log), self._folder.name))
+        self._expired = False
+        # Little enough for the pipe: this does not wait for the process.
+        with suppress(OSError):  # the first request will say why it is dead
+            self._connection.send((layout, str(self._log), self._folder.name))
 
     @property
     def pid(self) -> int:
         """Number of the process."""
         return self._process.pid
 
-    def send(self, message: Any) -> None:
-        """Send a request.
+    def ask(self, request: Request) -> tuple[Primaries, NDArray[np.float64]]:
+        """Return all particles shot and their hits; see `worker.Simulation`.
 
         Raises
         ------
         SmartFilterError
-            If the process is dead.
+            If the process dies, or takes longer than the request allows: then it is
+            killed.
         """
+        # A process may hang before it has read all or after it has sent a part: ending
+        # it is what surely ends a transfer.
+        watchdog = Timer(request.timeout, self._expire)
+        watchdog.daemon = True
+        watchdog.start()
         try:
-            self._connection.send(message)
-        except OSError as error:
-            raise self._fail() from error
-
-    def receive(self) -> Any:
-        """Wait for a reply and return it.
-
-        Raises
-        ------
-        SmartFilterError
-            If the process dies first.
-        """
-        try:
-            return self._connection.recv()
+            self._connection.send(request.primaries)
+            reply: tuple[Primaries, NDArray[np.float64]] = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise self._fail() from error
+            raise self._fail(request) from error
+        finally:
+            watchdog.cancel()
+        if self._expired:
+            raise self._fail(request)
+        return reply
 
-    def _fail(self) -> SmartFilterError:
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self.kill()
+
+    def _fail(self, request: Request) -> SmartFilterError:
         """Return the error of a dead process, with the end of what it printed."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_LAST_WORDS)
@@ -97,10 +127,14 @@ class Worker:
         text = self._log.read_text(errors="replace") if self._log.exists() else ""
         tail = " ".join(text.split())[-_LOG_CHARACTERS:]
         how = f"was ended by signal {-status}" if status < 0 else f"returned {status}"
+        advice = "simulate again or leave the event out"
+        if self._expired:
+            how = f"gave none within {request.timeout:g} s and was ended"
+            advice = "allow more time or leave the event out"
         self.close()
         return SmartFilterError(
-            f"Geant4 process: expected an answer, but it {how}; simulate again or leave "
-            f"the event out; its last output: {tail or 'none'}"
+            f"Geant4 process: expected an answer, but it {how} in {request.events}; "
+            f"{advice}; its last output: {tail or 'none'}"
         )
 
 
@@ -113,9 +147,30 @@ def _stop(process: Any, connection: Any, folder: Any) -> None:
 
 
 def simulate(
-    workers: Sequence[Worker], parts: Sequence[Primaries]
+    workers: Sequence[Worker], requests: Sequence[Request]
 ) -> list[tuple[Primaries, NDArray[np.float64]]]:
-    """Return particles and hits of each part, one worker per part, side by side."""
-    for worker, part in zip(workers, parts, strict=True):
-        worker.send(part)
-    return [worker.receive() for worker in workers]
+    """Return particles and hits of each request, in order, from whoever is free.
+
+    Raises
+    ------
+    SmartFilterError
+        If a process dies or hangs; all of them are killed then.
+    """
+    free: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def ask(request: Request) -> tuple[Primaries, NDArray[np.float64]]:
+        worker = free.get()
+        try:
+            return worker.ask(request)
+        finally:
+            free.put(worker)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        try:
+            return list(pool.map(ask, requests))
+        except BaseException:
+            for worker in workers:
+                worker.kill()  # else the pool would wait for their answers
+            raise
