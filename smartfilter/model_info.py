@@ -63,8 +63,8 @@ class Calibration:
         score = sigmoid(z + shift(z)) is the probability that a generated event passes
         the skim; shift is linear between the knots in z, ascending, and constant
         outside of them; no knots: no shift.
-    n_passing : float
-        Effective number of passing events that the constants rest on; 0 if not known.
+    n_passing : float, optional
+        Effective number of passing events that the constants rest on.
     """
 
     slope: float
@@ -76,7 +76,7 @@ class Calibration:
     official_offset: float
     knots: tuple[float, ...] = ()
     shifts: tuple[float, ...] = ()
-    n_passing: float = 0.0
+    n_passing: float | None = None
 
     def __post_init__(self) -> None:
         """Check that knots and shifts belong together.
@@ -266,11 +266,12 @@ def _parse_skim(skim: Mapping[str, Any]) -> SkimInfo:
 
 
 def _parse_calibration(values: Mapping[str, Any]) -> Calibration:
-    numbers: dict[str, Any] = {
+    constants: dict[str, Any] = {
         name: tuple(map(float, value)) if isinstance(value, list) else float(value)
         for name, value in values.items()
+        if value is not None
     }
-    return Calibration(**numbers)
+    return Calibration(**constants)
 
 
 def _check_contents(info: ModelInfo, where: str) -> None:

@@ -12,8 +12,9 @@ from smartfilter.errors import DeviceError, InputError, UsageError
 from smartfilter.training.config import TrainingConfig, list_configs, read_config
 from smartfilter.training.dataset import make_dataset
 from smartfilter.training.evaluation import area_under_curve
-from smartfilter.training.fit import balance, fit, predict
+from smartfilter.training.fit import fit, predict
 from smartfilter.training.split import Split
+from smartfilter.training.streams import balance
 
 SMALL = {"n_embedding": 8, "n_units": 16, "n_layers": 2}
 N_TOKENS = 562
