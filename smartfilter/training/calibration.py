@@ -32,7 +32,7 @@ from smartfilter.speedup import (
     find_best_threshold,
     threshold_speedup,
 )
-from smartfilter.training.evaluation import fit_calibration, weight_to_rate
+from smartfilter.training.evaluation import weight_to_rate
 
 try:
     from scipy.optimize import brentq, minimize  # type: ignore[import-untyped]
@@ -48,6 +48,7 @@ __all__ = [
     "MAX_KNOTS",
     "calibrate",
     "estimate_rate",
+    "fit_calibration",
     "fit_curve",
     "shift_calibration",
 ]
@@ -187,6 +188,58 @@ def _fit(
     )
 
 
+def fit_calibration(
+    logit: NDArray[Any],
+    passes: NDArray[np.bool_],
+    *,
+    retention_rate: float,
+    sample_weight: NDArray[Any] | None = None,
+) -> tuple[float, float]:
+    """Return slope and intercept of the calibration at the true retention rate.
+
+    sigmoid(slope * logit + intercept) is then the pass probability of a generated
+    event: logistic regression (Platt, Advances in Large Margin Classifiers, 1999) with
+    weights that put the prior back.
+
+    Parameters
+    ----------
+    logit : ndarray of float, shape (n_events,)
+    passes : ndarray of bool, shape (n_events,)
+    retention_rate : float
+    sample_weight : ndarray of float, shape (n_events,), optional
+
+    Raises
+    ------
+    UsageError
+        As `smartfilter.training.evaluation.weight_to_rate`.
+    """
+    weight = weight_to_rate(passes, retention_rate, sample_weight)
+    weight /= weight[passes].sum()
+    cells = _fill_cells(logit.astype(np.float64), passes, weight)
+    total = cells.passing + cells.failing
+    centre = float(np.average(cells.z, weights=total))
+    width = float(np.sqrt(np.average(np.square(cells.z - centre), weights=total)))
+    if width == 0:
+        return 0.0, float(np.log(retention_rate) - np.log1p(-retention_rate))
+    x = (cells.z - centre) / width
+
+    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value, slope = _cross_entropy(cells, line[0] * x + line[1])
+        return value, np.array([slope @ x, slope.sum()])
+
+    start = np.array([1.0, np.log(retention_rate) - np.log1p(-retention_rate)])
+    line = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    return float(line[0] / width), float(line[1] - line[0] * centre / width)
+
+
+def _cross_entropy(
+    cells: _Cells, z: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the sum over the cells, and its derivatives with respect to z."""
+    value = cells.passing @ np.logaddexp(0.0, -z) + cells.failing @ np.logaddexp(0.0, z)
+    return float(value), (cells.passing + cells.failing) * _expit(z) - cells.passing
+
+
 def shift_calibration(
     calibration: Calibration,
     logit: NDArray[Any],
@@ -317,17 +370,14 @@ def _maximise_likelihood(
             + shifts[left] * (1.0 - right_share)
             + shifts[left + 1] * right_share
         )
-        value = cells.passing @ np.logaddexp(0.0, -z) + cells.failing @ np.logaddexp(
-            0.0, z
-        )
-        slope = (cells.passing + cells.failing) * _expit(z) - cells.passing
+        value, slope = _cross_entropy(cells, z)
         by_shift = np.bincount(
             left, weights=slope * (1.0 - right_share), minlength=len(knots)
         ) + np.bincount(left + 1, weights=slope * right_share, minlength=len(knots))
         by_step = np.cumsum(by_shift[::-1])[::-1]
         value += 0.5 * float(np.sum(np.square(steps[1:] / ROUGHNESS)))
         by_step[1:] += steps[1:] / ROUGHNESS**2
-        return float(value) / n_events, by_step / n_events
+        return value / n_events, by_step / n_events
 
     bounds = [(None, None), *((-STEEPEST_FALL * w, None) for w in width)]
     fit = minimize(
