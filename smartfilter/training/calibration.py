@@ -138,8 +138,9 @@ def calibrate(
         )
     score = constants.to_score(logit)
     times = {"t_g": 1.0, "t_s": simulation_cost}
+    cells = _fill_cells(score.astype(np.float64), passes, weight)
     sampling_constant = find_sampling_constant(
-        score, max_weight=max_weight, sample_weight=weight, **times
+        cells.z, max_weight=max_weight, sample_weight=cells.total, **times
     )
     if n_passing < THRESHOLD_EVENTS:
         threshold = _expect_best_threshold(score, weight, **times)
@@ -290,6 +291,11 @@ class _Cells(NamedTuple):
     passing: NDArray[np.float64]
     failing: NDArray[np.float64]
 
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Sum of the weights."""
+        return self.passing + self.failing
+
 
 def fit_curve(
     z: NDArray[np.float64],
@@ -332,8 +338,8 @@ def _fill_cells(
     order = np.argsort(z, kind="stable")
     z, passes, weight = z[order], passes[order], weight[order]
     passing, failing = weight * passes, weight * ~passes
-    position = np.cumsum(passing / passing.sum() + failing / failing.sum())
-    cell = np.minimum(position * (N_CELLS / 2), N_CELLS - 1).astype(np.int64)
+    share = _halve(passing, failing)
+    cell = np.minimum(np.cumsum(share) * N_CELLS, N_CELLS - 1).astype(np.int64)
     cell = np.unique(cell, return_inverse=True)[1]
     total = np.bincount(cell, weights=weight)
     return _Cells(
@@ -343,10 +349,18 @@ def _fill_cells(
     )
 
 
+def _halve(
+    passing: NDArray[np.float64], failing: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return shares with the sum 1 in which each class that there is counts the same."""
+    share = sum(c / c.sum() for c in (passing, failing) if c.sum() > 0)
+    return np.asarray(share / np.sum(share))
+
+
 def _place_knots(cells: _Cells, n_knots: int) -> NDArray[np.float64]:
     """Return quantiles of the cells, both classes counted half, all different."""
-    share = cells.passing / cells.passing.sum() + cells.failing / cells.failing.sum()
-    position = (np.cumsum(share) - 0.5 * share) / 2.0
+    share = _halve(cells.passing, cells.failing)
+    position = np.cumsum(share) - 0.5 * share
     wanted = (np.arange(n_knots) + 0.5) / n_knots
     knots: NDArray[np.float64] = np.interp(wanted, position, cells.z)
     apart: NDArray[np.float64] = knots[np.append(True, np.diff(knots) > 1e-6)]
