@@ -20,6 +20,7 @@ none at all        the same with the rate (0 + 1/2) / (n + 1) of n generated eve
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ from smartfilter.training.evaluation import weight_to_rate
 
 try:
     from scipy.optimize import brentq, minimize  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 except ImportError as error:
     raise MissingPackageError("scikit-learn", "train") from error
 
@@ -52,6 +54,9 @@ __all__ = [
     "fit_curve",
     "shift_calibration",
 ]
+
+_single_thread = partial(threadpool_limits, limits=1)
+"""Threads that wait for each other cost far more than these small matrices."""
 
 CURVE_EVENTS = 30
 """Passing events from which logistic regression and curve are fitted."""
@@ -229,7 +234,9 @@ def fit_calibration(
         return value, np.array([slope @ x, slope.sum()])
 
     start = np.array([1.0, np.log(retention_rate) - np.log1p(-retention_rate)])
-    line = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    with _single_thread():
+        fit = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-9})
+    line = fit.x
     return float(line[0] / width), float(line[1] - line[0] * centre / width)
 
 
@@ -394,14 +401,15 @@ def _maximise_likelihood(
         return value / n_events, by_step / n_events
 
     bounds = [(None, None), *((-STEEPEST_FALL * w, None) for w in width)]
-    fit = minimize(
-        loss,
-        np.zeros(len(knots)),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-8},
-    )
+    with _single_thread():
+        fit = minimize(
+            loss,
+            np.zeros(len(knots)),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-8},
+        )
     shifts: NDArray[np.float64] = np.cumsum(fit.x)
     return shifts
 
