@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["FitResult", "fit", "predict"]
 
 _FINGERPRINT = "smartfilter_fingerprint"
+_PLATEAU = "smartfilter_plateau"
 
 STANDARDISATION_EVENTS = 20_000
 """Training events whose nodes give the means and deviations of the features."""
@@ -104,6 +105,9 @@ class _Classifier(LightningModule):
         self.skims = skims
         self.fingerprint = fingerprint
         self.n_steps = config.epochs * len(stream)
+        # Lightning would step it behind the checkpoint, and a resumed fit miss that.
+        self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self.plateau_state: dict[str, Any] | None = None
         self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_train_epoch_start(self) -> None:
@@ -111,6 +115,15 @@ class _Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[_FINGERPRINT] = self.fingerprint
+        if self.plateau is not None:
+            checkpoint[_PLATEAU] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.plateau_state = checkpoint.get(_PLATEAU)
+
+    def on_train_start(self) -> None:
+        if self.plateau is not None and self.plateau_state is not None:
+            self.plateau.load_state_dict(self.plateau_state)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         inputs, passes, weight = batch
@@ -132,6 +145,8 @@ class _Classifier(LightningModule):
             area_under_curve(s.numpy(), p.numpy() > 0.5, sample_weight=w.numpy())[0]
             for s, p, w in zip(logits.T, passes.T, weight.T, strict=True)
         ]
+        if self.plateau is not None:
+            self.plateau.step(float(loss))
         self.log("validation_loss", loss, prog_bar=True)
         self.log("validation_auc", float(np.mean(auc)), prog_bar=True)
         if len(auc) > 1:
@@ -147,11 +162,10 @@ class _Classifier(LightningModule):
         if config.schedule == "cosine":
             cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.n_steps)
             return [optimizer], [{"scheduler": cosine, "interval": "step"}]
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=0.5, patience=config.plateau_patience
         )
-        monitored = {"scheduler": plateau, "monitor": "validation_loss"}
-        return [optimizer], [monitored]
+        return optimizer
 
 
 @dataclass
