@@ -274,7 +274,12 @@ def fit(
             trainer = _make_trainer(
                 config, device, history, checkpoint, progress=progress
             )
-            trainer.fit(module, *streams, ckpt_path=start, weights_only=True)
+            try:
+                trainer.fit(module, *streams, ckpt_path=start, weights_only=True)
+            except SystemExit:  # what lightning makes of an interruption
+                if trainer.interrupted:
+                    raise KeyboardInterrupt from None
+                raise
     network.load_state_dict(history.best)
     return FitResult(network.cpu().eval(), history.rows, settings)
 

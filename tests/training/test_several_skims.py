@@ -7,7 +7,6 @@ import logging
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from smartfilter.cli import main
 from smartfilter.errors import InputError
@@ -156,20 +155,23 @@ def test_train_model_single_configured_rate_is_not_that_of_each_type(data, folde
     assert kaon.get_calibration("mixed").retention_rate > 0.03
 
 
-def test_train_and_evaluate_commands(data, folder):
+def run(capfd, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert stop.value.code == 0
+    return capfd.readouterr().out
+
+
+def test_train_and_evaluate_commands(data, folder, capfd):
     settings = folder / "c.yaml"
     settings.write_text(json.dumps(CONFIG.model_dump(mode="json")))
     output = folder / "command.pt"
-    files = [str(path) for path in data]
     options = ["--config", str(settings), "--skim", "toy", "--skim", "kaon", "--json"]
-    runner = CliRunner()
-    run = runner.invoke(main, ["train", *files, "-o", str(output), *options])
-    assert run.exit_code == 0, run.output
-    assert set(json.loads(run.stdout)["metrics"]) == {"toy", "kaon"}
+    out = run(capfd, "train", *data, "-o", output, *options)
+    assert set(json.loads(out)["metrics"]) == {"toy", "kaon"}
     assert not output.with_suffix(".ckpt").exists()
     assert read_model_info(output)[0].skim_names == ("toy", "kaon")
-    run = runner.invoke(main, ["evaluate", str(output), *files, "--json"])
-    document = json.loads(run.stdout)
+    document = json.loads(run(capfd, "evaluate", output, *data, "--json"))
     keys = ("accuracy", "max_speedup", "best_threshold", "sampling_speedup")
     assert document["skim"] == "toy"
     assert document["event_type"] == "mixed"
@@ -178,8 +180,7 @@ def test_train_and_evaluate_commands(data, folder):
     assert document["calibration_error"] >= 0
     assert len(document["results"]) == 4
     assert all(len(r["quantiles"]) == 10 for r in document["results"])
-    run = runner.invoke(main, ["evaluate", str(output), *files])
-    assert "quantiles of the score differ" in run.stdout
+    assert "quantiles of the score differ" in run(capfd, "evaluate", output, *data)
 
 
 @pytest.mark.parametrize("skims", ["[a, b]", "{a: null, b: null}"])
