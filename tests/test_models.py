@@ -291,5 +291,5 @@ def test_gcn_event_type_without_training_is_an_unknown_one():
     unknown = run([-1, -1, -1])
     assert torch.equal(run([0, -1, 6]), unknown)  # types without training events
     assert not torch.allclose(run([3, 3, 3]), unknown)
-    weight = network.event_type.embedding.weight
+    weight = network.state_dict()["event_type.embedding.weight"]
     assert torch.equal(weight[0], torch.zeros(3))

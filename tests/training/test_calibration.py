@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
 from smartfilter.model_info import Calibration, sigmoid
 from smartfilter.speedup import threshold_speedup
+from smartfilter.training import calibration
 from smartfilter.training.calibration import (
     CURVE_EVENTS,
-    calibrate,
     estimate_rate,
     fit_calibration,
     fit_curve,
     shift_calibration,
 )
 
-COST = {"simulation_cost": 100.0, "max_weight": 100.0}
+calibrate = partial(calibration.calibrate, simulation_cost=100.0, max_weight=100.0)
 
 
 def bent_truth(logit):
@@ -42,7 +44,7 @@ def decile_ratios(score, truth, logit):
 
 def test_calibrate_bent_truth_is_recovered_in_every_decile():
     logit, passes, _ = make_bent(150_000, seed=0)
-    constants = calibrate(logit, passes, retention_rate=passes.mean(), **COST)
+    constants = calibrate(logit, passes, retention_rate=passes.mean())
     fresh, _, truth = make_bent(200_000, seed=1)
     ratios = decile_ratios(constants.to_score(fresh), truth, fresh)
     np.testing.assert_allclose(ratios[2:], 1.0, atol=0.05)
@@ -56,7 +58,7 @@ def test_calibrate_prior_is_put_back_as_in_closed_form():
     rng = np.random.default_rng(3)
     passes = rng.random(200_000) < 0.5
     x = rng.normal(np.where(passes, 0.5, -0.5))
-    constants = calibrate(x, passes, retention_rate=0.03, **COST)
+    constants = calibrate(x, passes, retention_rate=0.03)
     grid = np.linspace(-2.5, 2.5, 21)
     expected = 1.0 / (1.0 + np.exp(-(grid + np.log(0.03 / 0.97))))
     np.testing.assert_allclose(constants.to_score(grid), expected, rtol=0.06)
@@ -67,13 +69,12 @@ def test_calibrate_thinned_failing_events_with_weights_agree():
     logit, passes, _ = make_bent(200_000, seed=4)
     keep = passes | (np.arange(len(passes)) % 5 == 0)
     weight = np.where(passes, 1.0, 5.0)[keep]
-    full = calibrate(logit, passes, retention_rate=passes.mean(), **COST)
+    full = calibrate(logit, passes, retention_rate=passes.mean())
     thin = calibrate(
         logit[keep],
         passes[keep],
         retention_rate=passes.mean(),
         sample_weight=weight,
-        **COST,
     )
     grid = np.linspace(-6, 0, 13)
     np.testing.assert_allclose(thin.to_score(grid), full.to_score(grid), rtol=0.1)
@@ -81,7 +82,7 @@ def test_calibrate_thinned_failing_events_with_weights_agree():
 
 def test_calibrate_mean_score_is_the_retention_rate():
     logit, passes, _ = make_bent(20_000, seed=5)
-    constants = calibrate(logit, passes, retention_rate=passes.mean(), **COST)
+    constants = calibrate(logit, passes, retention_rate=passes.mean())
     assert constants.to_score(logit).mean() == pytest.approx(passes.mean(), rel=1e-4)
     assert constants.n_passing == pytest.approx(passes.sum())
 
@@ -89,11 +90,11 @@ def test_calibrate_mean_score_is_the_retention_rate():
 @pytest.mark.parametrize("n_passing", [0, 1, CURVE_EVENTS - 1])
 def test_calibrate_few_passing_events_keep_the_overall_shape(n_passing):
     logit, passes, _ = make_bent(50_000, seed=6)
-    overall = calibrate(logit, passes, retention_rate=passes.mean(), **COST)
+    overall = calibrate(logit, passes, retention_rate=passes.mean())
     other = np.random.default_rng(7).normal(-6.0, 1.0, 4_000)
     some = np.arange(4_000) < n_passing
     rate = estimate_rate(float(n_passing), 4_000.0)
-    constants = calibrate(other, some, retention_rate=rate, overall=overall, **COST)
+    constants = calibrate(other, some, retention_rate=rate, overall=overall)
     score = constants.to_score(other).astype(float)
     assert score.mean() == pytest.approx(rate, rel=1e-4)
     before = overall.to_score(other).astype(float)
@@ -110,7 +111,7 @@ def test_calibrate_logit_that_says_nothing_keeps_the_overall_shape():
     passes = np.arange(5_000) % 10 == 0
     logit = rng.normal(-0.5 * passes)  # the wrong way round
     overall = Calibration(0.7, -1.0, 0.1, 0.2, 1.0, 0.35, 0.0)
-    constants = calibrate(logit, passes, retention_rate=0.1, overall=overall, **COST)
+    constants = calibrate(logit, passes, retention_rate=0.1, overall=overall)
     assert constants.slope == 0.7
     assert constants.knots == ()
     assert constants.to_score(logit).mean() == pytest.approx(0.1, rel=1e-4)
@@ -118,7 +119,7 @@ def test_calibrate_logit_that_says_nothing_keeps_the_overall_shape():
 
 def test_calibrate_threshold_of_few_events_is_the_best_for_true_scores():
     logit, passes, _ = make_bent(4_000, seed=9)
-    constants = calibrate(logit, passes, retention_rate=passes.mean(), **COST)
+    constants = calibrate(logit, passes, retention_rate=passes.mean())
     score = constants.to_score(logit).astype(float)
 
     def speedup(threshold):
@@ -203,5 +204,6 @@ def test_fit_calibration_equals_scikit_learn():
 
 def test_fit_calibration_equal_logits_give_the_rate():
     passes = np.arange(100) < 20
-    line = fit_calibration(np.full(100, 2.0), passes, retention_rate=0.2)
-    assert line == (0.0, pytest.approx(np.log(0.25)))
+    slope, intercept = fit_calibration(np.full(100, 2.0), passes, retention_rate=0.2)
+    assert slope == 0.0
+    assert intercept == pytest.approx(np.log(0.25))

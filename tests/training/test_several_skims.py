@@ -79,14 +79,14 @@ def test_train_model_outputs_follow_the_order_of_the_configuration(data, folder)
     assert result.info.skims[0].code == 7
     for r in result.assessment.results:
         if r.event_type == "mixed":
-            assert r.evaluation.auc > 0.85
+            assert r.to_metrics()["auc"] > 0.85
 
 
 def test_train_model_both_skims_are_learned(trained):
     main_results = trained.assessment.main
     assert main_results["toy"].event_type == "mixed"
-    assert main_results["toy"].evaluation.auc > 0.9
-    assert main_results["kaon"].evaluation.auc > 0.85
+    assert main_results["toy"].to_metrics()["auc"] > 0.9
+    assert main_results["kaon"].to_metrics()["auc"] > 0.85
 
 
 def test_train_model_retention_rates_are_those_of_all_events(trained, data):
