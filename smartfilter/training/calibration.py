@@ -65,11 +65,16 @@ EVENTS_PER_KNOT = 15
 """Passing events per knot of the curve, at least."""
 
 MAX_KNOTS = 12
-"""Most knots: those of ten quantiles and two ends."""
+"""Most knots between the ends."""
+
+END_SHARE = 0.002
+"""Share of the events outside of the first and of the last knot. Passing events with
+the lowest scores get the largest weights when sampling, so the curve goes that far."""
 
 ROUGHNESS = 0.3
 """Standard deviation of the prior on the step of the shift from knot to knot: 0.3 in
-the log-odds is 35 % in the odds, more than the curves seen need between two knots."""
+the log-odds is 35 % in the odds, more than the curves seen need between two knots; per
+unit of z where knots are farther apart."""
 
 STEEPEST_FALL = 0.95
 """Most that the shift may fall, per unit of z: scores ascend with the logit."""
@@ -313,7 +318,8 @@ def fit_curve(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return knots and shifts of a `Calibration`, by maximum likelihood.
 
-    The knots are quantiles of the events with both classes counted half. The shifts
+    The knots are quantiles of the events with both classes counted half, among them two
+    near the ends. The shifts
     maximise the likelihood at the retention rate times a prior that couples neighbours
     (`ROUGHNESS`), such that scores ascend. The mean score is the retention rate.
 
@@ -368,7 +374,8 @@ def _place_knots(cells: _Cells, n_knots: int) -> NDArray[np.float64]:
     """Return quantiles of the cells, both classes counted half, all different."""
     share = _halve(cells.passing, cells.failing)
     position = np.cumsum(share) - 0.5 * share
-    wanted = (np.arange(n_knots) + 0.5) / n_knots
+    inner = (np.arange(n_knots) + 0.5) / n_knots
+    wanted = np.concatenate([[END_SHARE], inner, [1.0 - END_SHARE]])
     knots: NDArray[np.float64] = np.interp(wanted, position, cells.z)
     apart: NDArray[np.float64] = knots[np.append(True, np.diff(knots) > 1e-6)]
     return apart
@@ -383,6 +390,7 @@ def _maximise_likelihood(
     left = np.minimum(place.astype(np.int64), len(knots) - 2)
     right_share = place - left
     n_events = float(np.sum(cells.passing))
+    spread = ROUGHNESS * np.maximum(width, 1.0)
 
     def loss(steps: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         shifts = np.cumsum(steps)
@@ -396,8 +404,8 @@ def _maximise_likelihood(
             left, weights=slope * (1.0 - right_share), minlength=len(knots)
         ) + np.bincount(left + 1, weights=slope * right_share, minlength=len(knots))
         by_step = np.cumsum(by_shift[::-1])[::-1]
-        value += 0.5 * float(np.sum(np.square(steps[1:] / ROUGHNESS)))
-        by_step[1:] += steps[1:] / ROUGHNESS**2
+        value += 0.5 * float(np.sum(np.square(steps[1:] / spread)))
+        by_step[1:] += steps[1:] / np.square(spread)
         return value / n_events, by_step / n_events
 
     bounds = [(None, None), *((-STEEPEST_FALL * w, None) for w in width)]
