@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smartfilter.errors import MissingPackageError
 from smartfilter.training.evaluation import weight_to_rate
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ TOLERANCE = 0.05
 
 DEVIATIONS = 2.0
 """Standard deviations within which predicted and observed agree."""
+
+_RARE = math.erfc(DEVIATIONS / math.sqrt(2.0))
 
 LEAST_PASSING = 0.5
 """Passing events that a calibration without any counts as: those of Jeffreys' prior."""
@@ -39,6 +43,9 @@ class Quantile:
         Passing events: sums of score and of label, with sample weights.
     error : float
         Standard deviation of predicted - observed if the calibration is right.
+    probability : float
+        Of a difference at least as large, by the distribution of the counts, which is
+        not normal where they are small.
     """
 
     lowest: float
@@ -47,6 +54,7 @@ class Quantile:
     predicted: float
     observed: float
     error: float
+    probability: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -55,10 +63,13 @@ class Quantile:
 
     @property
     def agrees(self) -> bool:
-        """Whether both agree within 5 % or 2 standard deviations."""
+        """Whether both agree within 5 % or 2 standard deviations.
+
+        For small counts that is a probability of at least that of 2 deviations.
+        """
         difference = abs(self.predicted - self.observed)
         allowed = max(TOLERANCE * self.observed, DEVIATIONS * self.error)
-        return bool(difference <= allowed)
+        return difference <= allowed or self.probability >= _RARE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers with ratio and agreement."""
@@ -95,7 +106,8 @@ def compare_quantiles(
     -----
     The variance of observed is :math:`\sum w^2 s (1 - s)`; that of predicted is as
     large for a calibration from as many passing events, and n / n_calibration times as
-    large for one from n_calibration instead of n.
+    large for one from n_calibration instead of n. The probability is that of a negative
+    binomial distribution with this mean and variance.
     """
     weight = np.ones(len(score)) if sample_weight is None else sample_weight
     weight = weight.astype(np.float64)
@@ -116,15 +128,35 @@ def compare_quantiles(
         if begin == end:
             continue
         rows = slice(begin, end)
-        variance = np.square(w[rows]) @ (s[rows] * (1.0 - s[rows]))
+        predicted, observed = float(w[rows] @ s[rows]), float(w[rows] @ y[rows])
+        variance = float(np.square(w[rows]) @ (s[rows] * (1.0 - s[rows])))
+        unit = float(np.square(w[rows]) @ s[rows]) / max(predicted, 1e-300)
         quantiles.append(
             Quantile(
                 lowest=float(s[begin]),
                 highest=float(s[end - 1]),
                 n_events=int(end - begin),
-                predicted=float(w[rows] @ s[rows]),
-                observed=float(w[rows] @ y[rows]),
-                error=float(np.sqrt(inflation * variance)),
+                predicted=predicted,
+                observed=observed,
+                error=math.sqrt(inflation * variance),
+                probability=_judge(predicted / unit, observed / unit, inflation)
+                if unit > 0
+                else 1.0,
             )
         )
     return tuple(quantiles)
+
+
+def _judge(mean: float, count: float, inflation: float) -> float:
+    """Return the probability of a count as far from the mean, twice the smaller tail."""
+    try:
+        from scipy.stats import nbinom, poisson  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingPackageError("scikit-learn", "train") from error
+
+    if inflation > 1.0 + 1e-9:
+        counts = nbinom(mean / (inflation - 1.0), 1.0 / inflation)
+    else:
+        counts = poisson(mean)
+    below, above = counts.cdf(math.floor(count)), counts.sf(math.ceil(count) - 1)
+    return min(1.0, 2.0 * float(min(below, above)))

@@ -83,3 +83,31 @@ def test_quantile_agrees_within_five_percent_or_two_deviations():
     assert Quantile(0, 1, 10, 105.0, 100.0, 0.1).agrees
     assert not Quantile(0, 1, 10, 106.0, 100.0, 2.9).agrees
     assert Quantile(0, 1, 10, 106.0, 100.0, 3.1).agrees
+
+
+def test_compare_quantiles_probability_is_the_poisson_tail_for_small_counts():
+    score = np.full(1_000, 1e-3)
+    passes = np.arange(1_000) < 3
+    (everything,) = compare_quantiles(score, passes, n_quantiles=1)
+    tail = 1.0 - np.exp(-1.0) * (1.0 + 1.0 + 0.5)  # P(X >= 3) for a mean of 1
+    assert everything.probability == pytest.approx(2.0 * tail, rel=1e-6)
+    assert everything.agrees
+
+
+def test_compare_quantiles_probability_includes_the_calibration():
+    """A rate known from n events and counts from it, drawn many times."""
+    rng = np.random.default_rng(1)
+    score = np.full(400, 0.01)
+    passes = np.arange(400) < 9
+    (everything,) = compare_quantiles(score, passes, n_quantiles=1, n_calibration=8.0)
+    rate = rng.gamma(8.0, 1.0 / 8.0, 400_000)
+    drawn = rng.poisson(4.0 * rate)
+    expected = 2.0 * np.mean(drawn >= 9)
+    assert everything.probability == pytest.approx(expected, rel=0.05)
+
+
+def test_quantile_rare_counts_disagree():
+    score = np.full(1_000, 1e-5)
+    passes = np.arange(1_000) < 2
+    (everything,) = compare_quantiles(score, passes, n_quantiles=1)
+    assert not everything.agrees
