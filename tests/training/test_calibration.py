@@ -14,10 +14,9 @@ from smartfilter.training import calibration
 from smartfilter.training.calibration import (
     CURVE_EVENTS,
     estimate_rate,
-    fit_calibration,
-    fit_curve,
     shift_calibration,
 )
+from smartfilter.training.curve import fit_calibration, fit_curve
 
 calibrate = partial(calibration.calibrate, simulation_cost=100.0, max_weight=100.0)
 
