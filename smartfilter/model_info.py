@@ -50,8 +50,7 @@ class Calibration:
     Parameters
     ----------
     slope, intercept : float
-        score = sigmoid(slope * logit + intercept) is the probability that a generated
-        event passes the skim.
+        z = slope * logit + intercept.
     retention_rate : float
         The skim's share of generated events that this holds for.
     threshold : float
@@ -60,6 +59,12 @@ class Calibration:
         c of `smartfilter.sampling.optimal_keep_probability`.
     official_slope, official_offset : float
         a and b of `smartfilter.sampling.official_keep_probability`, on the logit.
+    knots, shifts : tuple of float
+        score = sigmoid(z + shift(z)) is the probability that a generated event passes
+        the skim; shift is linear between the knots in z, ascending, and constant
+        outside of them; no knots: no shift.
+    n_passing : float, optional
+        Effective number of passing events that the constants rest on.
     """
 
     slope: float
@@ -69,10 +74,32 @@ class Calibration:
     sampling_constant: float
     official_slope: float
     official_offset: float
+    knots: tuple[float, ...] = ()
+    shifts: tuple[float, ...] = ()
+    n_passing: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check that knots and shifts belong together.
+
+        Raises
+        ------
+        ValueError
+            If their numbers differ, knots do not ascend or scores would not ascend.
+        """
+        if len(self.knots) != len(self.shifts):
+            raise ValueError(
+                f"calibration: {len(self.knots)} knots and {len(self.shifts)} shifts"
+            )
+        width, rise = np.diff(self.knots), np.diff(self.shifts)
+        if not (np.all(width > 0) and np.all(width + rise >= 0)):
+            raise ValueError("calibration: knots or scores do not ascend")
 
     def to_score(self, logit: NDArray[Any]) -> NDArray[np.float32]:
-        """Return sigmoid(slope * logit + intercept), same shape."""
-        return sigmoid(self.slope * logit.astype(np.float64) + self.intercept)
+        """Return the pass probability, same shape; NaN stays NaN."""
+        z = self.slope * logit.astype(np.float64) + self.intercept
+        if self.knots:
+            z = z + np.interp(z, self.knots, self.shifts)
+        return sigmoid(z)
 
 
 @dataclass(frozen=True)
@@ -225,7 +252,7 @@ def _parse(document: Mapping[str, Any]) -> ModelInfo:
 def _parse_skim(skim: Mapping[str, Any]) -> SkimInfo:
     code = skim["code"]
     constants = {
-        event_type: Calibration(**{k: float(v) for k, v in values.items()})
+        event_type: _parse_calibration(values)
         for event_type, values in skim["calibration"].items()
     }
     if DEFAULT not in constants:
@@ -236,6 +263,15 @@ def _parse_skim(skim: Mapping[str, Any]) -> SkimInfo:
         calibration=constants,
         max_weight=float(skim["max_weight"]),
     )
+
+
+def _parse_calibration(values: Mapping[str, Any]) -> Calibration:
+    constants: dict[str, Any] = {
+        name: tuple(map(float, value)) if isinstance(value, list) else float(value)
+        for name, value in values.items()
+        if value is not None
+    }
+    return Calibration(**constants)
 
 
 def _check_contents(info: ModelInfo, where: str) -> None:

@@ -90,11 +90,13 @@ class Calibrator:
         ]
         self._slope = np.array([[c.slope for c in row] for row in rows])
         self._intercept = np.array([[c.intercept for c in row] for row in rows])
+        self._rows = rows
+        self._bent = any(c.knots for row in rows for c in row)
 
     def __call__(
         self, logits: NDArray[np.float32], event_type: NDArray[Any]
     ) -> NDArray[np.float32]:
-        """Return sigmoid(slope * logit + intercept), shape (n_events, n_skims).
+        """Return the calibrated pass probabilities, shape (n_events, n_skims).
 
         Parameters
         ----------
@@ -102,8 +104,20 @@ class Calibrator:
         event_type : ndarray of int, shape (n_events,)
             Position in the event types; -1 takes the default constants, the last row.
         """
-        slope, intercept = self._slope[event_type], self._intercept[event_type]
-        return sigmoid(slope * logits + intercept)
+        z = self._slope[event_type] * logits + self._intercept[event_type]
+        if self._bent:
+            self._shift(z, event_type)
+        return sigmoid(z)
+
+    def _shift(self, z: NDArray[np.float64], event_type: NDArray[Any]) -> None:
+        """Add the shifts of `Calibration` to z, in place."""
+        for code in np.unique(event_type):
+            rows = event_type == code
+            for k, constants in enumerate(self._rows[code]):
+                if constants.knots:
+                    value = z[rows, k]
+                    shift = np.interp(value, constants.knots, constants.shifts)
+                    z[rows, k] = value + shift
 
 
 class Scorer:

@@ -11,6 +11,7 @@ import warnings
 import zipfile
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -378,3 +379,31 @@ def test_model_file_is_plain_torchscript_for_others(model_path, network, batch):
 
 def test_default_model_path_is_in_the_package():
     assert default_model_path().parts[-3:] == ("smartfilter", "data", "gcn.pt")
+
+
+def test_calibration_curve_survives_the_file(tmp_path, network):
+    bent = replace(CONSTANTS, knots=(-3.0, 0.5), shifts=(0.2, -0.1), n_passing=41.5)
+    skim = SkimInfo("feiHadronicB0", None, {DEFAULT: CONSTANTS, "ccbar": bent})
+    save_model(tmp_path / "bent.pt", network, make_info(network, skims=(skim,)))
+    info, _ = read_model_info(tmp_path / "bent.pt")
+    assert info.skims == (skim,)
+
+
+@pytest.mark.parametrize(
+    ("knots", "shifts"),
+    [((0.0,), ()), ((1.0, 1.0), (0.0, 0.0)), ((0.0, 1.0), (0.0, -1.5))],
+)
+def test_calibration_curve_that_does_not_ascend_refused(network, knots, shifts):
+    document = json.loads(make_info(network).to_json())
+    document["skims"][0]["calibration"][DEFAULT] |= {"knots": knots, "shifts": shifts}
+    with pytest.raises(ModelFileError, match="calibration"):
+        ModelInfo.from_json(json.dumps(document), "m.pt")
+
+
+def test_calibration_curve_is_linear_between_knots_and_flat_outside():
+    bent = Calibration(2.0, 1.0, 0.1, 0.2, 1.0, 1.0, 0.0, (-1.0, 3.0), (0.4, -0.4))
+    z = np.array([-5.0, -1.0, 1.0, 2.0, 9.0])
+    shift = np.array([0.4, 0.4, 0.0, -0.2, -0.4])
+    expected = 1.0 / (1.0 + np.exp(-(z + shift)))
+    np.testing.assert_allclose(bent.to_score((z - 1.0) / 2.0), expected, rtol=1e-6)
+    assert np.isnan(bent.to_score(np.array([np.nan])))

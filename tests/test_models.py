@@ -270,3 +270,26 @@ def test_build_unknown_network_or_setting_refused():
     with pytest.raises(UsageError, match="missing n_tokens"):
         build("gcn", n_features=8)
     assert set(NETWORKS) >= {"gcn"}
+
+
+def test_gcn_event_type_without_training_is_an_unknown_one():
+    torch.manual_seed(0)
+    network = build("gcn", n_features=8, n_tokens=6, n_skims=2, n_event_type=3)
+    x, pdg = torch.randn(6, 8), torch.zeros(6, dtype=torch.int32)
+    mother, offsets = torch.tensor([-1, 0, -1, 0, -1, 4]), torch.tensor([0, 2, 4, 6])
+    mother[3] = 2
+
+    def run(codes):
+        return network(x, pdg, mother, offsets, torch.tensor(codes)).detach()
+
+    unknown = run([-1, -1, -1])
+    assert torch.equal(run([0, 3, 6]), unknown)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    loss = network(x, pdg, mother, offsets, torch.tensor([3, -1, 3]))[:, 0].sum()
+    loss.backward()
+    optimizer.step()
+    unknown = run([-1, -1, -1])
+    assert torch.equal(run([0, -1, 6]), unknown)  # types without training events
+    assert not torch.allclose(run([3, 3, 3]), unknown)
+    weight = network.state_dict()["event_type.embedding.weight"]
+    assert torch.equal(weight[0], torch.zeros(3))

@@ -182,6 +182,22 @@ def test_calibrator_agrees_with_the_calibration_itself(scorer):
         np.testing.assert_array_equal(got[:, k], expected)
 
 
+def test_calibrator_with_curves_agrees_with_the_calibrations(scorer):
+    bent = replace(make_constants(1.5, 0.2), knots=(-2.0, 1.0), shifts=(0.5, -0.5))
+    first, second = scorer.info.skims
+    skims = (first, replace(second, calibration={**second.calibration, "ccbar": bent}))
+    info = replace(scorer.info, skims=skims)
+    codes = np.array([encode_event_type("ccbar"), -1, encode_event_type("mixed")] * 4)
+    logits = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32) * 3
+    logits[5] = np.nan
+    got = Calibrator(info)(logits, codes)
+    names = ["ccbar", DEFAULT, "mixed"] * 4
+    for i, name in enumerate(names):
+        for k, skim in enumerate(skims):
+            expected = skim.get_calibration(name).to_score(logits[i : i + 1, k])[0]
+            np.testing.assert_array_equal(got[i, k], expected)
+
+
 def test_sigmoid_large_arguments_neither_overflow_nor_vanish():
     z = np.array([-800.0, -40.0, 0.0, 800.0])
     expected = [0.0, np.exp(-40.0), 0.5, 1.0]

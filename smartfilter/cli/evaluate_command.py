@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
-from smartfilter.cli.train_command import list_metrics
+from smartfilter.cli.metrics import make_result_tables
+from smartfilter.cli.terminal import emit, json_option, show_progress
 
 __all__ = ["command"]
 
@@ -40,12 +40,15 @@ def command(
 ) -> None:
     """Evaluate a model on labelled events; those it was trained on are left out.
 
-    Times are in units of the generation time t_g.
+    Times are in units of the generation time t_g. One row per skim and event type; the
+    figures at the top of the JSON document are those of the first skim on the events of
+    the type that passes it most often.
 
     \b
     Example:
-      smartfilter evaluate model.pt 'datasets/mixed-*.parquet'
+      smartfilter evaluate model.pt 'datasets/*.parquet'
     """  # noqa: D301
+    from smartfilter.errors import InputError
     from smartfilter.io import open_events
     from smartfilter.scoring import Scorer
     from smartfilter.training.assessment import assess, score_labelled
@@ -55,22 +58,24 @@ def command(
         sample = score_labelled(
             files, scorer, skims=skims, all_events=all_events, advance=advance
         )
-    assessment = assess(sample, scorer, simulation_cost=t_s, filter_cost=t_n)
-    metrics = {name: e.to_metrics() for name, e in assessment.evaluations.items()}
+    assessment = assess(sample, scorer.info, simulation_cost=t_s, filter_cost=t_n)
+    metrics = {name: r.to_metrics() for name, r in assessment.main.items()}
+    if not metrics:
+        raise InputError(
+            f"labels: expected passing and failing events of one of "
+            f"{', '.join(sample.skims)}, got none among {len(sample)}; add data"
+        )
     document: dict[str, Any] = {
         "model": {"path": str(scorer.path), "digest": scorer.digest},
         "n_events": len(sample),
         "n_left_out": sample.n_dropped,
         "n_unscorable": sample.n_unscorable,
         "skims": metrics,
+        "results": [
+            {**r.to_metrics(), "quantiles": [q.to_dict() for q in r.quantiles]}
+            for r in assessment.results
+        ],
         **next(iter(metrics.values())),
     }
-    tables = [
-        make_table(
-            f"{name}: {len(sample):,} unseen events, {sample.n_dropped:,} left out",
-            ("", ""),
-            list_metrics(values),
-        )
-        for name, values in metrics.items()
-    ]
-    emit(document, *tables)
+    title = f"{len(sample):,} unseen events, {sample.n_dropped:,} left out"
+    emit(document, *make_result_tables(title, assessment.results))

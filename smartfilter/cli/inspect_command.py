@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.metrics import list_metrics
 from smartfilter.cli.terminal import emit, json_option, make_table
-from smartfilter.cli.train_command import list_metrics
 
 if TYPE_CHECKING:
     from smartfilter.events import Events

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from smartfilter.cli.metrics import make_result_tables
 from smartfilter.cli.options import OutputPath
-from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+from smartfilter.cli.terminal import emit, json_option, show_progress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["command", "list_metrics"]
+__all__ = ["command"]
 
 
 @click.command("train")
@@ -24,31 +25,41 @@ __all__ = ["command", "list_metrics"]
     show_default=True,
     help="YAML file or the name of a shipped configuration.",
 )
+@click.option(
+    "--skim",
+    "skims",
+    multiple=True,
+    help="Skim to learn, the main one first; repeatable.  [that of the file, or all]",
+)
 @click.option("--seed", type=int, help="Replaces the configuration's seed.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Replaces that of the file.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--device", help="cpu, cuda or cuda:N.")
+@click.option("--resume", is_flag=True, help="Go on from the last complete epoch.")
 @click.option("--force", is_flag=True, help="Replace an existing model file.")
 @json_option
 def command(
     files: tuple[str, ...],
     output: Path,
     config: str,
+    skims: tuple[str, ...],
     seed: int | None,
     epochs: int | None,
     threads: int | None,
     device: str | None,
+    resume: bool,
     force: bool,
 ) -> None:
     """Train a network on labelled Parquet files and write a model file.
 
     Events are split into training, validation and test events by a hash of their
     identity and content; the metrics are those of the test events. The history is
-    written beside the model as CSV.
+    written beside the model as CSV. An interrupted training goes on with --resume from
+    the checkpoint MODEL.ckpt, which is removed in the end.
 
     \b
     Example:
-      smartfilter train 'datasets/mixed-*.parquet' -o model.pt
+      smartfilter train 'datasets/*.parquet' -o model.pt
     """  # noqa: D301
     if output.exists() and not force:
         raise click.UsageError(f"'{output}' exists; use --force to replace it")
@@ -56,7 +67,13 @@ def command(
     from smartfilter.training.config import read_config
     from smartfilter.training.trainer import train_model
 
-    changes = {"seed": seed, "epochs": epochs, "threads": threads, "device": device}
+    changes = {
+        "skims": skims or None,
+        "seed": seed,
+        "epochs": epochs,
+        "threads": threads,
+        "device": device,
+    }
     settings = read_config(
         config, **{key: value for key, value in changes.items() if value is not None}
     )
@@ -68,30 +85,15 @@ def command(
             advance=advance,
             progress=True,
             history_file=output.with_suffix(".csv"),
+            checkpoint=output.with_suffix(".ckpt"),
+            resume=resume,
         )
-    metrics = {name: e.to_metrics() for name, e in result.evaluations.items()}
-    document = {"output": str(output), "digest": result.digest, "metrics": metrics}
-    tables = [
-        make_table(f"{name}, test events", ("", ""), list_metrics(values))
-        for name, values in metrics.items()
-    ]
-    emit(document, *tables)
-
-
-def list_metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows of a table of `smartfilter.training.evaluation.Evaluation`."""
-    return [
-        ("passing, failing", f"{metrics['n_passing']:,}, {metrics['n_failing']:,}"),
-        ("retention", f"{metrics['retention_rate']:.4f}"),
-        ("AUC", f"{metrics['auc']:.4f} ± {metrics['auc_error']:.4f}"),
-        ("accuracy, balanced", f"{metrics['accuracy']:.4f}"),
-        ("threshold", f"{metrics['threshold']:.4f}"),
-        ("f1, f0 there", f"{metrics['tpr']:.4f}, {metrics['fpr']:.4f}"),
-        (
-            "speedup (A) there",
-            f"{metrics['speedup']:.2f} ± {metrics['speedup_error']:.2f}",
-        ),
-        ("largest speedup (A)", f"{metrics['max_speedup']:.2f}"),
-        ("sampling speedup (C)", f"{metrics['sampling_speedup']:.2f}"),
-        ("calibration error", f"{metrics['calibration_error']:.4f}"),
-    ]
+    assessment = result.assessment
+    document = {
+        "output": str(output),
+        "digest": result.digest,
+        "metrics": {k: r.to_metrics() for k, r in assessment.main.items()},
+        "results": [r.to_metrics() for r in assessment.results],
+    }
+    title = f"{output}: {len(assessment.sample):,} test events"
+    emit(document, *make_result_tables(title, assessment.results))

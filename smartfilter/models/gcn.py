@@ -7,7 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from smartfilter.events import EVENT_TYPES
 from smartfilter.models.layers import (
+    EventTypeEmbedding,
     GraphConvolution,
     Standardise,
     count_nodes,
@@ -45,6 +47,8 @@ class GCN(nn.Module):
         Whether features are compressed before, see `Standardise`.
     count : bool
         Whether the head also sees the logarithm of 1 + the number of nodes.
+    n_event_type : int
+        Width of the embedding of the event type that the head also sees; 0: none.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class GCN(nn.Module):
         residual: bool = False,
         compress: bool = False,
         count: bool = False,
+        n_event_type: int = 0,
     ) -> None:
         super().__init__()
         self.count = count
@@ -68,7 +73,11 @@ class GCN(nn.Module):
         self.convolutions = nn.ModuleList(
             GraphConvolution(a, b, residual=residual) for a, b in pairwise(widths)
         )
-        self.head = make_head(widths[-1] + int(count), n_units, n_skims)
+        self.event_type = (
+            EventTypeEmbedding(len(EVENT_TYPES), n_event_type) if n_event_type else None
+        )
+        n_pooled = widths[-1] + int(count) + n_event_type
+        self.head = make_head(n_pooled, n_units, n_skims)
 
     def forward(
         self,
@@ -76,7 +85,7 @@ class GCN(nn.Module):
         pdg: Tensor,
         mother: Tensor,
         offsets: Tensor,
-        event_type: Tensor,  # noqa: ARG002 - every network takes the same inputs
+        event_type: Tensor,
     ) -> Tensor:
         """Return logits, see `smartfilter.models`."""
         neighbours = find_neighbours(mother, x)
@@ -86,5 +95,7 @@ class GCN(nn.Module):
         pooled = mean_pool(h, offsets)
         if self.count:
             pooled = torch.cat([pooled, torch.log1p(count_nodes(offsets, x))], dim=1)
+        if self.event_type is not None:
+            pooled = torch.cat([pooled, self.event_type(event_type)], dim=1)
         logits: Tensor = self.head(pooled)
         return logits

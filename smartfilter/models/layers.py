@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 __all__ = [
+    "EventTypeEmbedding",
     "GraphConvolution",
     "Neighbours",
     "Standardise",
@@ -157,6 +158,28 @@ class GraphConvolution(nn.Module):
         if self.skip is not None:
             y = y + self.skip(x)
         return y
+
+
+class EventTypeEmbedding(nn.Module):
+    """Vectors of the event types; that of an unknown type is zero and stays so.
+
+    All vectors start at zero, so that a type without training events is one that is
+    unknown.
+
+    Parameters
+    ----------
+    n_types, n_outputs : int
+    """
+
+    def __init__(self, n_types: int, n_outputs: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_types + 1, n_outputs, padding_idx=0)
+        nn.init.zeros_(self.embedding.weight)
+
+    def forward(self, event_type: Tensor) -> Tensor:
+        """Return the vectors, shape (n_events, n_outputs); -1 is the unknown type."""
+        vectors: Tensor = self.embedding(event_type + 1)
+        return vectors
 
 
 class Standardise(nn.Module):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smartfilter.errors import InputError, UsageError
+from smartfilter.events import EVENT_TYPES
 from smartfilter.io import open_events
+from smartfilter.model_info import DEFAULT
 from smartfilter.training.dataset import read_sample_weight, require_labels
 from smartfilter.training.evaluation import Evaluation, evaluate
+from smartfilter.training.quantiles import compare_quantiles
 from smartfilter.training.split import Split
 
 if TYPE_CHECKING:
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from smartfilter.events import Events
+    from smartfilter.model_info import ModelInfo
     from smartfilter.scoring import Scorer
+    from smartfilter.training.quantiles import Quantile
 
-__all__ = ["Assessment", "ScoredSample", "assess", "score_labelled"]
+__all__ = ["Assessment", "Result", "ScoredSample", "assess", "score_labelled"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +65,83 @@ class ScoredSample:
 
 
 @dataclass(frozen=True, eq=False)
-class Assessment:
-    """Figures of merit per skim, and the events that they come from."""
+class Result:
+    """Figures of merit of one skim on events of one type.
 
-    evaluations: Mapping[str, Evaluation]
+    Parameters
+    ----------
+    skim, event_type : str
+        ``default`` for events of unknown type.
+    n_events, n_passing : int
+    retention_rate : float
+        Of the model.
+    evaluation : Evaluation or None
+        None without passing or without failing events.
+    quantiles : tuple of Quantile
+        Predicted and observed passing events in tenths of the generated events.
+    """
+
+    skim: str
+    event_type: str
+    n_events: int
+    n_passing: int
+    retention_rate: float
+    evaluation: Evaluation | None
+    quantiles: tuple[Quantile, ...]
+
+    @property
+    def n_disagreeing(self) -> int:
+        """Quantiles in which predicted and observed disagree."""
+        return sum(not quantile.agrees for quantile in self.quantiles)
+
+    def to_metrics(self) -> dict[str, Any]:
+        """Return the numbers without the curves."""
+        return {
+            "skim": self.skim,
+            "event_type": self.event_type,
+            "n_events": self.n_events,
+            "n_passing": self.n_passing,
+            "n_failing": self.n_events - self.n_passing,
+            "retention_rate": self.retention_rate,
+            **(self.evaluation.to_metrics() if self.evaluation else {}),
+            "n_quantiles": len(self.quantiles),
+            "n_disagreeing": self.n_disagreeing,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """Figures of merit per skim and event type, and the events that they come from.
+
+    Parameters
+    ----------
+    results : tuple of Result
+        Skims in the order of the sample, and for each the event types of the sample.
+    sample : ScoredSample
+    """
+
+    results: tuple[Result, ...]
     sample: ScoredSample
+
+    @property
+    def main(self) -> Mapping[str, Result]:
+        """Per skim the result of the event type of which most events pass.
+
+        Skims without passing events, or without failing ones, are left out.
+        """
+        best: dict[str, Result] = {}
+        for result in self.results:
+            name = result.skim
+            if result.evaluation is not None and (
+                name not in best or result.n_passing > best[name].n_passing
+            ):
+                best[name] = result
+        return best
+
+    @property
+    def evaluations(self) -> Mapping[str, Evaluation]:
+        """The evaluations of `main`."""
+        return {k: r.evaluation for k, r in self.main.items() if r.evaluation}
 
 
 def score_labelled(
@@ -163,36 +240,69 @@ def _join(parts: Sequence[ScoredSample], n_dropped: int) -> ScoredSample:
 
 def assess(
     sample: ScoredSample,
-    scorer: Scorer,
+    info: ModelInfo,
     *,
     simulation_cost: float = 100.0,
     filter_cost: float = 0.0,
 ) -> Assessment:
-    """Return the figures of merit of each skim on scored events.
+    """Return the figures of merit of each skim and event type on scored events.
 
     Parameters
     ----------
     sample : ScoredSample
-    scorer : Scorer
-        Whose model gives retention rates, thresholds and sampling constants.
+    info : ModelInfo
+        Gives retention rates, thresholds and sampling constants.
     simulation_cost, filter_cost : float
         t_s / t_g and t_n / t_g.
 
-    Raises
-    ------
-    InputError
-        If a skim has no passing or no failing events.
     """
-    evaluations = {}
-    for k, name in enumerate(sample.skims):
-        skim = scorer.info.skims[scorer.info.skim_names.index(name)]
-        evaluations[name] = evaluate(
-            sample.scores[:, k],
-            sample.passes[:, k],
-            calibration=skim.get_calibration(),
-            sample_weight=sample.weight,
+    results = tuple(
+        _assess_one(sample, info, k, code, simulation_cost, filter_cost)
+        for k in range(len(sample.skims))
+        for code in np.unique(sample.event_type).tolist()
+    )
+    return Assessment(results, sample)
+
+
+def _assess_one(
+    sample: ScoredSample,
+    info: ModelInfo,
+    column: int,
+    code: int,
+    simulation_cost: float,
+    filter_cost: float,
+) -> Result:
+    name = sample.skims[column]
+    event_type = EVENT_TYPES[code] if code >= 0 else DEFAULT
+    skim = info.skims[info.skim_names.index(name)]
+    calibration = skim.get_calibration(event_type)
+    rows = sample.event_type == code
+    score, passes = sample.scores[rows, column], sample.passes[rows, column]
+    weight = sample.weight[rows]
+    configured = info.training.get("config", {}).get("retention_rate", {})
+    evaluation = None
+    if passes.any() and not passes.all():
+        evaluation = evaluate(
+            score,
+            passes,
+            calibration=calibration,
+            sample_weight=weight,
             simulation_cost=simulation_cost,
             filter_cost=filter_cost,
             max_weight=skim.max_weight,
         )
-    return Assessment(evaluations, sample)
+    return Result(
+        skim=name,
+        event_type=event_type,
+        n_events=len(passes),
+        n_passing=int(passes.sum()),
+        retention_rate=calibration.retention_rate,
+        evaluation=evaluation,
+        quantiles=compare_quantiles(
+            score,
+            passes,
+            sample_weight=weight,
+            n_calibration=calibration.n_passing,
+            retention_rate=calibration.retention_rate if name in configured else None,
+        ),
+    )

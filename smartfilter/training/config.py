@@ -12,7 +12,13 @@ from smartfilter.errors import MissingPackageError, UsageError
 from smartfilter.sampling import MAX_WEIGHT
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field, ValidationError
+    from pydantic import (
+        BaseModel,
+        ConfigDict,
+        Field,
+        ValidationError,
+        field_validator,
+    )
 except ImportError as error:
     raise MissingPackageError("pydantic", "train") from error
 
@@ -36,7 +42,8 @@ class TrainingConfig(BaseModel):
     preset: str = "smart_background"
     """Preparation preset."""
     skims: dict[str, int | None] = Field(default_factory=dict)
-    """Skim name -> code; by default every label of the first file, without code."""
+    """Skim name -> code, or a list of names; the first is the main skim. By default
+    every label of the data that some events of each split pass and some fail."""
 
     epochs: int = Field(default=20, ge=1)
     batch_size: int = Field(default=256, ge=1)
@@ -51,6 +58,19 @@ class TrainingConfig(BaseModel):
     failing_per_passing: float = Field(default=2.0, gt=0)
     """Most events per epoch that fail all skims, per event that passes one; drawn anew
     every epoch, so that all are seen over time."""
+    events_per_epoch: int | None = Field(default=None, ge=1)
+    """Most events per epoch, drawn anew like those; by default all that pass a skim."""
+    failing_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training events failing all skims that is held in memory; they stand
+    for the others with their weight."""
+    class_balance: float = Field(default=1.0, ge=0, le=1)
+    """1: passing and failing events of a skim count the same in the loss; 0: as often
+    as they occur; see `smartfilter.training.streams.balance`."""
+    loss_weight: dict[str, float] = Field(default_factory=dict)
+    """Skim name -> relative weight of its loss, by default 1."""
+    unknown_event_type_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of training events whose type is hidden from the network, so that it can
+    score events of unknown type."""
     seed: int = 0
     threads: int = Field(default=1, ge=1)
     """CPU threads of torch; one is fastest unless the machine is otherwise idle."""
@@ -61,12 +81,20 @@ class TrainingConfig(BaseModel):
     max_events: int | None = Field(default=None, ge=1)
     """Events to read; by default all."""
 
-    retention_rate: dict[str, float] = Field(default_factory=dict)
-    """Skim name -> true retention rate; by default that of the data, which is wrong
-    for samples enriched in passing events without weights."""
+    retention_rate: dict[str, float | dict[str, float]] = Field(default_factory=dict)
+    """Skim name -> true retention rate, or event type -> rate; by default those of the
+    data, which are wrong for samples enriched in passing events without weights. A
+    single number holds for all event types together, and for the type of data that has
+    only one."""
     simulation_cost: float = Field(default=100.0, gt=0)
     """t_s / t_g, for the working point and the sampling constant."""
     max_weight: float = Field(default=MAX_WEIGHT, ge=1)
+
+    @field_validator("skims", mode="before")
+    @classmethod
+    def _name_skims(cls, value: Any) -> Any:
+        """Take a list of names as names without codes."""
+        return dict.fromkeys(value) if isinstance(value, (list, tuple)) else value
 
 
 def list_configs() -> tuple[str, ...]:

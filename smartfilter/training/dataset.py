@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
+from smartfilter.decision import hash_events
 from smartfilter.errors import InputError
-from smartfilter.events import offsets_from_counts
+from smartfilter.events import EVENT_TYPES, offsets_from_counts
 from smartfilter.graphs import prepare
 from smartfilter.io import open_events
 from smartfilter.training.split import SPLITS
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GraphBatchTensors",
     "GraphDataset",
+    "Totals",
     "load_dataset",
     "make_dataset",
     "read_sample_weight",
@@ -35,6 +37,42 @@ __all__ = [
 
 SAMPLE_WEIGHT = "sample_weight"
 """Event-level variable: generated events that an event stands for."""
+
+
+_PURPOSE = 0x7468696E206F7574
+"""Purpose of the hash that thins out: ASCII "thin out"; the split uses another one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Totals:
+    """Sums of the weights of all events, also of those that are not in memory.
+
+    Parameters
+    ----------
+    events : ndarray of float64, shape (n_event_types + 1,)
+        In the order of `smartfilter.events.EVENT_TYPES`; unknown at the end.
+    passing : ndarray of float64, shape (n_event_types + 1, n_skims)
+    """
+
+    events: NDArray[np.float64]
+    passing: NDArray[np.float64]
+
+    def __add__(self, other: Totals) -> Totals:
+        """Return the sums of both."""
+        return Totals(self.events + other.events, self.passing + other.passing)
+
+    @classmethod
+    def count(cls, events: Events, skims: Sequence[str]) -> Totals:
+        """Return the sums of labelled events."""
+        weight = read_sample_weight(events).astype(np.float64)
+        code = np.where(events.event_type < 0, len(EVENT_TYPES), events.event_type)
+
+        def add_up(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            sums = np.bincount(code, weights=values, minlength=len(EVENT_TYPES) + 1)
+            return sums.astype(np.float64)
+
+        passing = [add_up(weight * events.labels[name]) for name in skims]
+        return cls(add_up(weight), np.stack(passing, axis=1))
 
 
 class GraphBatchTensors(NamedTuple):
@@ -54,7 +92,7 @@ class GraphDataset:
     Parameters
     ----------
     x : Tensor of float32, shape (n_nodes, n_features)
-    pdg : Tensor of int32, shape (n_nodes,)
+    pdg : Tensor of int16, shape (n_nodes,)
         Tokens.
     mother : Tensor of int32, shape (n_nodes,)
         Row within the event; -1 for none.
@@ -66,6 +104,8 @@ class GraphDataset:
     split : Tensor of int8, shape (n_events,)
         Position in `smartfilter.training.split.SPLITS`.
     skims : tuple of str
+    totals : Totals
+        Of all events that were read.
     files : tuple of str
         Where the events come from.
     n_unscorable : int
@@ -81,6 +121,7 @@ class GraphDataset:
     weight: Tensor
     split: Tensor
     skims: tuple[str, ...]
+    totals: Totals
     files: tuple[str, ...] = ()
     n_unscorable: int = 0
 
@@ -91,6 +132,14 @@ class GraphDataset:
     def find(self, split: str) -> Tensor:
         """Return the positions of the events of a part, int64."""
         return torch.nonzero(self.split == SPLITS.index(split)).squeeze(1)
+
+    def select_skims(self, names: Sequence[str]) -> GraphDataset:
+        """Return the data set with the labels of these skims, in this order."""
+        columns = [self.skims.index(name) for name in names]
+        totals = Totals(self.totals.events, self.totals.passing[:, columns])
+        return replace(
+            self, passes=self.passes[:, columns], skims=tuple(names), totals=totals
+        )
 
     def gather(self, index: Tensor) -> GraphBatchTensors:
         """Return these events as one batch.
@@ -110,7 +159,7 @@ class GraphDataset:
         mother = self.mother.index_select(0, rows).to(torch.int64)
         return GraphBatchTensors(
             self.x.index_select(0, rows),
-            self.pdg.index_select(0, rows),
+            self.pdg.index_select(0, rows).to(torch.int32),
             torch.where(mother >= 0, mother + start, mother),
             offsets,
             self.event_type[index],
@@ -123,6 +172,7 @@ def make_dataset(
     skims: Sequence[str],
     preset: str,
     split: Split,
+    failing_share: float = 1.0,
 ) -> GraphDataset:
     """Prepare labelled events.
 
@@ -135,6 +185,9 @@ def make_dataset(
     preset : str
         Preparation preset.
     split : Split
+    failing_share : float
+        Share of the training events failing all skims that is kept; the others are
+        dropped by a hash of the event and those that are kept stand for them.
 
     Raises
     ------
@@ -142,25 +195,44 @@ def make_dataset(
         If a label is missing or a weight is not a number > 0.
     """
     require_labels(events, skims)
+    totals = Totals.count(events, skims)
+    part = split.assign(events)
+    weight = read_sample_weight(events)
+    if failing_share < 1.0:
+        keep, factor = _thin_out(events, skims, part, failing_share)
+        events, part, weight = events.take(keep), part[keep], (weight * factor)[keep]
     graph = prepare(events, preset)
     keep = graph.scorable
     starts = np.repeat(graph.offsets[:-1], np.diff(graph.offsets))
-    mother = np.where(graph.mother >= 0, graph.mother - starts, -1).astype(np.int32)
+    mother = np.where(graph.mother >= 0, graph.mother - starts, -1)
     passes = np.stack([events.labels[name] for name in skims], axis=1)
     counts = np.diff(graph.offsets)[keep]
     return GraphDataset(
         x=torch.from_numpy(graph.x),
-        pdg=torch.from_numpy(graph.pdg),
-        mother=torch.from_numpy(mother),
+        pdg=torch.from_numpy(graph.pdg.astype(np.int16)),
+        mother=torch.from_numpy(mother.astype(np.int32)),
         offsets=torch.from_numpy(offsets_from_counts(counts)),
         event_type=torch.from_numpy(graph.event_type[keep]),
         passes=torch.from_numpy(passes[keep]),
-        weight=torch.from_numpy(read_sample_weight(events)[keep]),
-        split=torch.from_numpy(split.assign(events)[keep]),
+        weight=torch.from_numpy(weight[keep]),
+        split=torch.from_numpy(part[keep]),
         skims=tuple(skims),
+        totals=totals,
         files=(events.file,),
         n_unscorable=int((~keep).sum()),
     )
+
+
+def _thin_out(
+    events: Events, skims: Sequence[str], part: NDArray[np.int8], share: float
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Return which events are kept, and how many each of them stands for."""
+    fails = ~np.any([events.labels[name] for name in skims], axis=0)
+    candidate = fails & (part == SPLITS.index("train"))
+    state = hash_events(events, 0, purpose=_PURPOSE)
+    u = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    factor = np.where(candidate, 1.0 / share, 1.0).astype(np.float32)
+    return ~candidate | (u < share), factor
 
 
 def require_labels(events: Events, skims: Sequence[str]) -> None:
@@ -204,6 +276,7 @@ def load_dataset(
     preset: str,
     split: Split,
     max_events: int | None = None,
+    failing_share: float = 1.0,
     advance: Callable[[int], None] | None = None,
 ) -> GraphDataset:
     """Read and prepare labelled files; every event is prepared once.
@@ -218,6 +291,8 @@ def load_dataset(
     split : Split
     max_events : int, optional
         Stop after this many events.
+    failing_share : float
+        See `make_dataset`.
     advance : callable, optional
         Told the number of events read since its last call.
 
@@ -226,40 +301,69 @@ def load_dataset(
     InputError
         If there is no event, or as `make_dataset`.
     """
-    parts: list[GraphDataset] = []
+    store: _Store | None = None
     remaining = max_events
     for chunk in open_events(files):
         events = chunk if remaining is None else chunk.take(slice(remaining))
-        names = tuple(skims) or (parts[0].skims if parts else tuple(events.labels))
+        names = tuple(skims) or (store.skims if store else tuple(events.labels))
         if not names:
             raise InputError(f"labels: expected some in {events.file}, got none")
-        parts.append(make_dataset(events, skims=names, preset=preset, split=split))
+        part = make_dataset(
+            events,
+            skims=names,
+            preset=preset,
+            split=split,
+            failing_share=failing_share,
+        )
+        store = _Store(part) if store is None else store.append(part)
         if advance is not None:
             advance(len(events))
         if remaining is not None:
             remaining -= len(events)
             if remaining <= 0:
                 break
-    if not parts:
+    if store is None:
         raise InputError(f"events: expected some to train on, got none in {files}")
-    return _join(parts)
+    return store.finish()
 
 
-def _join(parts: Sequence[GraphDataset]) -> GraphDataset:
-    def join(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts])
+class _Store:
+    """Grows a data set in place, so that no second copy of it is ever in memory.
 
-    counts = torch.cat([torch.diff(part.offsets) for part in parts])
-    return GraphDataset(
-        x=join("x"),
-        pdg=join("pdg"),
-        mother=join("mother"),
-        offsets=torch.from_numpy(offsets_from_counts(counts.numpy())),
-        event_type=join("event_type"),
-        passes=join("passes"),
-        weight=join("weight"),
-        split=join("split"),
-        skims=parts[0].skims,
-        files=tuple(dict.fromkeys(file for part in parts for file in part.files)),
-        n_unscorable=sum(part.n_unscorable for part in parts),
-    )
+    ``ndarray.resize`` moves pages rather than bytes where the system can.
+    """
+
+    _COLUMNS = ("x", "pdg", "mother", "event_type", "passes", "weight", "split")
+
+    def __init__(self, first: GraphDataset) -> None:
+        self.skims = first.skims
+        self._totals = first.totals
+        self._files = dict.fromkeys(first.files)
+        self._n_unscorable = first.n_unscorable
+        self._counts = [torch.diff(first.offsets)]
+        self._columns = {
+            name: getattr(first, name).numpy().copy() for name in self._COLUMNS
+        }
+
+    def append(self, part: GraphDataset) -> _Store:
+        for name, column in self._columns.items():
+            added = getattr(part, name).numpy()
+            length = len(column)
+            column.resize((length + len(added), *column.shape[1:]), refcheck=False)
+            column[length:] = added
+        self._counts.append(torch.diff(part.offsets))
+        self._totals = self._totals + part.totals
+        self._files |= dict.fromkeys(part.files)
+        self._n_unscorable += part.n_unscorable
+        return self
+
+    def finish(self) -> GraphDataset:
+        counts = torch.cat(self._counts).numpy()
+        return GraphDataset(
+            **{name: torch.from_numpy(c) for name, c in self._columns.items()},
+            offsets=torch.from_numpy(offsets_from_counts(counts)),
+            skims=self.skims,
+            totals=self._totals,
+            files=tuple(self._files),
+            n_unscorable=self._n_unscorable,
+        )

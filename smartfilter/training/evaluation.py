@@ -31,7 +31,6 @@ __all__ = [
     "area_under_curve",
     "calibration_curve",
     "evaluate",
-    "fit_calibration",
     "roc_points",
     "weight_to_rate",
 ]
@@ -123,43 +122,6 @@ def weight_to_rate(
     failing = (1.0 - retention_rate) / weight[~passes].sum()
     share: NDArray[np.float64] = weight * np.where(passes, passing, failing)
     return len(passes) * share
-
-
-def fit_calibration(
-    logit: NDArray[Any],
-    passes: NDArray[np.bool_],
-    *,
-    retention_rate: float,
-    sample_weight: NDArray[Any] | None = None,
-) -> tuple[float, float]:
-    """Return slope and intercept of the calibration at the true retention rate.
-
-    sigmoid(slope * logit + intercept) is then the pass probability of a generated
-    event: logistic regression (Platt, Advances in Large Margin Classifiers, 1999) with
-    weights that put the prior back.
-
-    Parameters
-    ----------
-    logit : ndarray of float, shape (n_events,)
-    passes : ndarray of bool, shape (n_events,)
-    retention_rate : float
-    sample_weight : ndarray of float, shape (n_events,), optional
-
-    Raises
-    ------
-    UsageError
-        As `weight_to_rate`.
-    """
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError as error:
-        raise MissingPackageError("scikit-learn", "train") from error
-
-    weight = weight_to_rate(passes, retention_rate, sample_weight)
-    regression = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
-    column = logit.astype(np.float64)[:, None]
-    regression.fit(column, passes, sample_weight=weight)
-    return float(regression.coef_[0, 0]), float(regression.intercept_[0])
 
 
 def roc_points(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import csv
+import json
 import logging
-import math
 import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,18 +18,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from smartfilter.errors import InputError, MissingPackageError
+from smartfilter.errors import MissingPackageError, UsageError
+from smartfilter.events import UNKNOWN_EVENT_TYPE
 from smartfilter.models import build
 from smartfilter.models.layers import set_standardisation
 from smartfilter.scoring import limit_threads, resolve_device
-from smartfilter.training.dataset import GraphBatchTensors
 from smartfilter.training.evaluation import area_under_curve
+from smartfilter.training.streams import (
+    PREDICTION_EVENTS,
+    Batch,
+    EpochStream,
+    FixedStream,
+)
 
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside lightning's own imports
         from lightning.pytorch import Callback, LightningModule, Trainer
-        from lightning.pytorch.callbacks import EarlyStopping, RichProgressBar
+        from lightning.pytorch.callbacks import (
+            EarlyStopping,
+            ModelCheckpoint,
+            RichProgressBar,
+        )
 except ImportError as error:
     raise MissingPackageError("lightning", "train") from error
 
@@ -41,19 +52,13 @@ if TYPE_CHECKING:
     from smartfilter.training.config import TrainingConfig
     from smartfilter.training.dataset import GraphDataset
 
-__all__ = ["FitResult", "balance", "fit", "predict"]
+__all__ = ["FitResult", "fit", "predict"]
+
+_FINGERPRINT = "smartfilter_fingerprint"
+_PLATEAU = "smartfilter_plateau"
 
 STANDARDISATION_EVENTS = 20_000
 """Training events whose nodes give the means and deviations of the features."""
-
-PREDICTION_EVENTS = 128
-"""Events per batch where there is no gradient: what stays in a CPU's cache."""
-
-
-class _Batch(tuple[GraphBatchTensors, Tensor, Tensor]):
-    """Inputs, labels (n_batch, n_skims) as float and weights of the loss, the same."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,8 @@ class FitResult:
     network : nn.Module
         With the parameters of the best epoch.
     history : list of dict
-        Per epoch: epoch, train_loss, validation_loss, validation_auc, learning_rate,
-        seconds.
+        Per epoch: epoch, train_loss, validation_loss, validation_auc (mean over the
+        skims), learning_rate, seconds, and with several skims auc_<skim> each.
     settings : dict
         Keywords that built the network.
     """
@@ -82,113 +87,51 @@ class FitResult:
         return int(np.argmin(losses))
 
 
-def balance(dataset: GraphDataset, index: Tensor) -> Tensor:
-    """Return weights that make passing and failing events count the same.
-
-    For each skim the weights of either class add up to half the number of events;
-    within a class they follow the sample weights.
-
-    Parameters
-    ----------
-    dataset : GraphDataset
-    index : Tensor of int64, shape (n,)
-        Positions of events.
-
-    Returns
-    -------
-    Tensor of float32, shape (n, n_skims)
-
-    Raises
-    ------
-    InputError
-        If no event passes, or none fails, a skim.
-    """
-    weight = dataset.weight[index].double().unsqueeze(1)
-    passes = dataset.passes[index]
-    sum_passing = (weight * passes).sum(dim=0)
-    sum_failing = (weight * ~passes).sum(dim=0)
-    for name, w1, w0 in zip(dataset.skims, sum_passing, sum_failing, strict=True):
-        if not (w1 > 0 and w0 > 0):
-            raise InputError(
-                f"labels of '{name}': expected passing and failing events in every "
-                f"split, got only {'failing' if w1 <= 0 else 'passing'} ones among "
-                f"{len(index)}; add data"
-            )
-    scale = 0.5 * len(index) * weight
-    return torch.where(passes, scale / sum_passing, scale / sum_failing).float()
-
-
-class _EpochStream:
-    """Batches of one epoch: all passing events, a new draw of failing ones."""
-
-    def __init__(self, dataset: GraphDataset, config: TrainingConfig) -> None:
-        self._dataset = dataset
-        self._batch_size = config.batch_size
-        index = dataset.find("train")
-        self._weight = torch.zeros(dataset.passes.shape)
-        self._weight[index] = balance(dataset, index)
-        any_pass = dataset.passes[index].any(dim=1)
-        self._passing, self._failing = index[any_pass], index[~any_pass]
-        wanted = int(np.ceil(config.failing_per_passing * len(self._passing)))
-        self._n_failing = min(wanted, len(self._failing))
-        # Drawn events stand for those left out; the mean weight of an epoch stays 1.
-        self._weight[self._failing] *= len(self._failing) / max(self._n_failing, 1)
-        self._weight *= (len(self._passing) + self._n_failing) / len(index)
-        self._generator = torch.Generator().manual_seed(config.seed)
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return math.ceil((len(self._passing) + self._n_failing) / self._batch_size)
-
-    def __iter__(self) -> Iterator[_Batch]:
-        """Yield the batches of a new epoch in random order."""
-        generator = self._generator
-        drawn = torch.randperm(len(self._failing), generator=generator)
-        index = torch.cat([self._passing, self._failing[drawn[: self._n_failing]]])
-        index = index[torch.randperm(len(index), generator=generator)]
-        for part in torch.split(index, self._batch_size):
-            yield _make_batch(self._dataset, part, self._weight[part])
-
-
-class _FixedStream:
-    """Batches of a part of the data set in order."""
-
-    def __init__(self, dataset: GraphDataset, index: Tensor) -> None:
-        self._dataset = dataset
-        self._index = torch.split(index, PREDICTION_EVENTS)
-        self._weight = torch.split(balance(dataset, index), PREDICTION_EVENTS)
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def __iter__(self) -> Iterator[_Batch]:
-        for part, weight in zip(self._index, self._weight, strict=True):
-            yield _make_batch(self._dataset, part, weight)
-
-
-def _make_batch(dataset: GraphDataset, index: Tensor, weight: Tensor) -> _Batch:
-    return _Batch((dataset.gather(index), dataset.passes[index].float(), weight))
-
-
 class _Classifier(LightningModule):
     """Binary cross-entropy per skim on logits."""
 
     def __init__(
-        self, network: nn.Module, config: TrainingConfig, steps_per_epoch: int
+        self,
+        network: nn.Module,
+        config: TrainingConfig,
+        stream: EpochStream,
+        skims: tuple[str, ...],
+        fingerprint: str,
     ) -> None:
         super().__init__()
         self.network = network
         self.config = config
-        self.n_steps = config.epochs * steps_per_epoch
+        self.stream = stream
+        self.skims = skims
+        self.fingerprint = fingerprint
+        self.n_steps = config.epochs * len(stream)
+        # Lightning would step it behind the checkpoint, and a resumed fit miss that.
+        self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self.plateau_state: dict[str, Any] | None = None
         self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def training_step(self, batch: _Batch, _: int) -> Tensor:
+    def on_train_epoch_start(self) -> None:
+        self.stream.epoch = self.current_epoch
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[_FINGERPRINT] = self.fingerprint
+        if self.plateau is not None:
+            checkpoint[_PLATEAU] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.plateau_state = checkpoint.get(_PLATEAU)
+
+    def on_train_start(self) -> None:
+        if self.plateau is not None and self.plateau_state is not None:
+            self.plateau.load_state_dict(self.plateau_state)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
         inputs, passes, weight = batch
         loss = binary_cross_entropy_with_logits(self.network(*inputs), passes, weight)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=1)
         return loss
 
-    def validation_step(self, batch: _Batch, _: int) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         inputs, passes, weight = batch
         self.seen.append((self.network(*inputs), passes, weight))
 
@@ -202,8 +145,12 @@ class _Classifier(LightningModule):
             area_under_curve(s.numpy(), p.numpy() > 0.5, sample_weight=w.numpy())[0]
             for s, p, w in zip(logits.T, passes.T, weight.T, strict=True)
         ]
+        if self.plateau is not None:
+            self.plateau.step(float(loss))
         self.log("validation_loss", loss, prog_bar=True)
         self.log("validation_auc", float(np.mean(auc)), prog_bar=True)
+        if len(auc) > 1:
+            self.log_dict({f"auc_{k}": v for k, v in zip(self.skims, auc, strict=True)})
 
     def configure_optimizers(self) -> Any:
         config = self.config
@@ -215,11 +162,10 @@ class _Classifier(LightningModule):
         if config.schedule == "cosine":
             cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.n_steps)
             return [optimizer], [{"scheduler": cosine, "interval": "step"}]
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=0.5, patience=config.plateau_patience
         )
-        monitored = {"scheduler": plateau, "monitor": "validation_loss"}
-        return [optimizer], [monitored]
+        return optimizer
 
 
 @dataclass
@@ -231,6 +177,14 @@ class _History(Callback):
     best: dict[str, Tensor] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows, self.best = state_dict["rows"], state_dict["best"]
+        if self.rows:
+            self.started = time.perf_counter() - self.rows[-1]["seconds"]
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         row = {
@@ -241,6 +195,7 @@ class _History(Callback):
             },
             "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
             "seconds": time.perf_counter() - self.started,
+            **{k: v for k, v in metrics.items() if k.startswith("auc_")},
         }
         earlier = [r["validation_loss"] for r in self.rows]
         if not earlier or row["validation_loss"] < min(earlier):
@@ -264,6 +219,8 @@ def fit(
     *,
     n_tokens: int,
     history_file: Path | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
     progress: bool = False,
 ) -> FitResult:
     """Train a network on the training split, stop early on the validation split.
@@ -278,6 +235,11 @@ def fit(
         Rows of the PDG embedding.
     history_file : Path, optional
         CSV file with one row per epoch, rewritten after each.
+    checkpoint : Path, optional
+        File from which an interrupted fit can go on, rewritten after each epoch.
+    resume : bool
+        Go on from the checkpoint if there is one; the result is that of a fit without
+        interruption.
     progress : bool
         Show a progress bar on stderr.
 
@@ -286,8 +248,13 @@ def fit(
     InputError
         If a split lacks passing or failing events of a skim.
     UsageError, DeviceError
-        If network, settings or device do not exist.
+        If network, settings or device do not exist, or the checkpoint is of another
+        configuration or other data.
     """
+    fingerprint = _identify(dataset, config)
+    start = checkpoint if checkpoint and resume and checkpoint.exists() else None
+    if start is not None:
+        _require_same(start, fingerprint)
     settings = {
         **config.settings,
         "n_features": dataset.x.shape[1],
@@ -300,16 +267,49 @@ def fit(
         network = build(config.network, **settings)
         sample = dataset.find("train")[:STANDARDISATION_EVENTS]
         set_standardisation(network, dataset.gather(sample).x)
-        streams = (
-            _EpochStream(dataset, config),
-            _FixedStream(dataset, dataset.find("validation")),
-        )
+        streams = EpochStream(dataset, config), FixedStream(dataset, config)
         history = _History(history_file)
+        module = _Classifier(network, config, streams[0], dataset.skims, fingerprint)
         with _quiet_lightning():
-            trainer = _make_trainer(config, device, history, progress=progress)
-            trainer.fit(_Classifier(network, config, len(streams[0])), *streams)
+            trainer = _make_trainer(
+                config, device, history, checkpoint, progress=progress
+            )
+            try:
+                trainer.fit(module, *streams, ckpt_path=start, weights_only=True)
+            except SystemExit:  # what lightning makes of an interruption
+                if trainer.interrupted:
+                    raise KeyboardInterrupt from None
+                raise
     network.load_state_dict(history.best)
     return FitResult(network.cpu().eval(), history.rows, settings)
+
+
+def _identify(dataset: GraphDataset, config: TrainingConfig) -> str:
+    """Return what a fit depends on as text."""
+    document = {
+        "config": config.model_dump(mode="json", exclude={"threads", "device"}),
+        "skims": dataset.skims,
+        "n_events": len(dataset),
+        "n_nodes": len(dataset.x),
+        "n_passing": dataset.passes.sum(dim=0).tolist(),
+    }
+    return json.dumps(document, sort_keys=True)
+
+
+def _require_same(checkpoint: Path, fingerprint: str) -> None:
+    """Refuse a checkpoint of another fit."""
+    try:
+        stored = torch.load(checkpoint, weights_only=True).get(_FINGERPRINT)
+    except (OSError, RuntimeError, EOFError, AttributeError, UnpicklingError) as error:
+        raise UsageError(
+            f"checkpoint: expected one of a training, got something else in "
+            f"{checkpoint}; train without resuming"
+        ) from error
+    if stored != fingerprint:
+        raise UsageError(
+            f"checkpoint: expected the same configuration and data, got others in "
+            f"{checkpoint}; use those, or train without resuming"
+        )
 
 
 @contextmanager
@@ -327,12 +327,26 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 def _make_trainer(
-    config: TrainingConfig, device: torch.device, history: _History, *, progress: bool
+    config: TrainingConfig,
+    device: torch.device,
+    history: _History,
+    checkpoint: Path | None,
+    *,
+    progress: bool,
 ) -> Trainer:
     callbacks: list[Callback] = [
         history,
         EarlyStopping("validation_loss", patience=config.stop_patience),
     ]
+    if checkpoint is not None:
+        callbacks.append(
+            ModelCheckpoint(
+                checkpoint.absolute().parent,
+                checkpoint.stem,
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            )
+        )
     if progress:
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     return Trainer(
@@ -341,7 +355,7 @@ def _make_trainer(
         max_epochs=config.epochs,
         logger=False,
         callbacks=callbacks,
-        enable_checkpointing=False,
+        enable_checkpointing=checkpoint is not None,
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -349,13 +363,29 @@ def _make_trainer(
 
 
 def predict(
-    network: nn.Module, dataset: GraphDataset, index: Tensor
+    network: nn.Module,
+    dataset: GraphDataset,
+    index: Tensor,
+    *,
+    hide_event_type: bool = False,
 ) -> NDArray[np.float32]:
-    """Return the logits of these events, shape (n, n_skims); on the CPU."""
+    """Return the logits of these events, shape (n, n_skims); on the CPU.
+
+    Parameters
+    ----------
+    network : nn.Module
+    dataset : GraphDataset
+    index : Tensor of int64, shape (n,)
+    hide_event_type : bool
+        Whether the network sees all events as of unknown type.
+    """
+    parts = []
     with torch.inference_mode():
-        parts = [
-            network(*dataset.gather(part))
-            for part in torch.split(index, PREDICTION_EVENTS)
-        ]
+        for part in torch.split(index, PREDICTION_EVENTS):
+            batch = dataset.gather(part)
+            if hide_event_type:
+                unknown = torch.full_like(batch.event_type, UNKNOWN_EVENT_TYPE)
+                batch = batch._replace(event_type=unknown)
+            parts.append(network(*batch))
     result: NDArray[np.float32] = torch.cat(parts).numpy()
     return result

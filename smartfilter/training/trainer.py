@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,35 +13,50 @@ import numpy as np
 
 from smartfilter import __version__
 from smartfilter.errors import InputError
+from smartfilter.events import EVENT_TYPES
 from smartfilter.graphs import get_preset
 from smartfilter.io.labelled import read_labelled_metadata
 from smartfilter.model_file import save_model
-from smartfilter.model_info import DEFAULT, Calibration, ModelInfo, SkimInfo, sigmoid
+from smartfilter.model_info import DEFAULT, ModelInfo, SkimInfo
 from smartfilter.models import count_parameters
 from smartfilter.pdg import load_vocabulary
-from smartfilter.sampling import find_sampling_constant
-from smartfilter.speedup import find_best_threshold
+from smartfilter.pipeline.skims import SKIMS
+from smartfilter.scoring import Calibrator
+from smartfilter.training.assessment import Assessment, ScoredSample, assess
+from smartfilter.training.calibration import calibrate, estimate_rate
 from smartfilter.training.dataset import load_dataset
-from smartfilter.training.evaluation import (
-    Evaluation,
-    evaluate,
-    fit_calibration,
-    weight_to_rate,
-)
 from smartfilter.training.fit import FitResult, fit, predict
 from smartfilter.training.split import SPLITS, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
+    from torch import Tensor
 
     from smartfilter.training.config import TrainingConfig
     from smartfilter.training.dataset import GraphDataset
 
-__all__ = ["TrainingResult", "calibrate", "train_model"]
+__all__ = ["TrainingResult", "train_model"]
 
 log = logging.getLogger(__name__)
+
+_CODES = {skim.name: int(skim.code) for skim in SKIMS}
+"""Codes of skims that the configuration has none for."""
+
+_SUMMARY = (
+    "skim",
+    "event_type",
+    "n_passing",
+    "retention_rate",
+    "auc",
+    "auc_error",
+    "speedup",
+    "speedup_error",
+    "sampling_speedup",
+    "calibration_error",
+    "n_disagreeing",
+)
+"""Metrics that the model file carries for each skim and event type."""
 
 _DIFFERS_BETWEEN_PARTS = ("path", "index", "n_events", "n_generated")
 """Keys of a labelled file's provenance that do not say how it was made."""
@@ -58,64 +74,15 @@ class TrainingResult:
     info : ModelInfo
     history : list of dict
         See `smartfilter.training.fit.FitResult`.
-    evaluations : mapping of str to Evaluation
-        By skim, on the test split.
+    assessment : Assessment
+        Figures of merit on the test split.
     """
 
     path: Path
     digest: str
     info: ModelInfo
     history: list[dict[str, float]]
-    evaluations: Mapping[str, Evaluation]
-
-
-def calibrate(
-    logit: NDArray[Any],
-    passes: NDArray[np.bool_],
-    *,
-    retention_rate: float,
-    simulation_cost: float,
-    max_weight: float,
-    sample_weight: NDArray[Any] | None = None,
-) -> Calibration:
-    """Return the constants of one skim, from validation events.
-
-    Parameters
-    ----------
-    logit : ndarray of float, shape (n_events,)
-    passes : ndarray of bool, shape (n_events,)
-    retention_rate : float
-    simulation_cost : float
-        t_s / t_g.
-    max_weight : float
-    sample_weight : ndarray of float, shape (n_events,), optional
-
-    Notes
-    -----
-    a and b of the official keep probability exp(a (logit - b)) are those of
-    c sqrt(score) at small scores, where sigmoid is exp.
-    """
-    slope, intercept = fit_calibration(
-        logit, passes, retention_rate=retention_rate, sample_weight=sample_weight
-    )
-    score = sigmoid(slope * logit.astype(np.float64) + intercept)
-    weight = weight_to_rate(passes, retention_rate, sample_weight)
-    times = {"t_g": 1.0, "t_s": simulation_cost}
-    best = find_best_threshold(
-        score, passes, retention_rate=retention_rate, sample_weight=weight, **times
-    )
-    constant = find_sampling_constant(
-        score, max_weight=max_weight, sample_weight=weight, **times
-    )
-    return Calibration(
-        slope=slope,
-        intercept=intercept,
-        retention_rate=retention_rate,
-        threshold=best.threshold,
-        sampling_constant=constant,
-        official_slope=0.5 * slope,
-        official_offset=-(2.0 * float(np.log(constant)) + intercept) / slope,
-    )
+    assessment: Assessment
 
 
 def train_model(
@@ -126,6 +93,8 @@ def train_model(
     advance: Callable[[int], None] | None = None,
     progress: bool = False,
     history_file: Path | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
 ) -> TrainingResult:
     """Train a network on labelled files and write the model file.
 
@@ -146,6 +115,10 @@ def train_model(
         Show a progress bar of the fit on stderr.
     history_file : Path, optional
         CSV file with one row per epoch.
+    checkpoint : Path, optional
+        File from which an interrupted training can go on; removed in the end.
+    resume : bool
+        Go on from the checkpoint if there is one.
 
     Raises
     ------
@@ -161,9 +134,11 @@ def train_model(
         preset=config.preset,
         split=split,
         max_events=config.max_events,
+        failing_share=config.failing_share,
         advance=advance,
     )
     log.info("%d events, %d unscorable", len(dataset), dataset.n_unscorable)
+    dataset = _require_passing(dataset, bool(config.skims))
     preset = get_preset(config.preset)
     vocabulary = load_vocabulary(preset.vocabulary)
     result = fit(
@@ -171,85 +146,134 @@ def train_model(
         config,
         n_tokens=vocabulary.n_tokens,
         history_file=history_file,
+        checkpoint=checkpoint,
+        resume=resume,
         progress=progress,
     )
-    skims = _calibrate_skims(result, dataset, config)
-    evaluations = _evaluate_skims(result, dataset, skims, config)
     info = ModelInfo(
         preset=preset.name,
         features=tuple((f.name, f.unit) for f in preset.features),
         vocabulary=vocabulary,
-        skims=skims,
+        skims=_calibrate_skims(result, dataset, config),
         network=config.network,
         settings=result.settings,
         n_parameters=count_parameters(result.network),
-        training=_describe(dataset, split, config, result, evaluations),
+        training=_describe(dataset, split, config, result),
     )
+    assessment = _assess_test(result, dataset, info, config)
+    info = replace(info, training={**info.training, **_summarise(assessment)})
     digest = save_model(output, result.network, info)
-    return TrainingResult(Path(output), digest, info, result.history, evaluations)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return TrainingResult(Path(output), digest, info, result.history, assessment)
+
+
+def _require_passing(dataset: GraphDataset, named: bool) -> GraphDataset:
+    """Leave out skims that no network can learn here; refuse them if they were named."""
+    learnable = []
+    for k, name in enumerate(dataset.skims):
+        counts = {
+            part: _count_classes(dataset.passes[dataset.find(part), k])
+            for part in SPLITS
+        }
+        poor = [part for part, numbers in counts.items() if min(numbers) == 0]
+        if not poor:
+            learnable.append(k)
+        elif named:
+            raise InputError(
+                f"labels of '{name}': expected passing and failing events in every "
+                f"split, got {counts[poor[0]][0]} passing and {counts[poor[0]][1]} "
+                f"failing ones for {poor[0]}; add data or leave the skim out"
+            )
+        else:
+            log.warning("skim '%s' left out: too few passing events", name)
+    if not learnable:
+        raise InputError(
+            f"labels: expected passing and failing events in every split, got too few "
+            f"for each of {', '.join(dataset.skims)} among {len(dataset)}; add data"
+        )
+    return dataset.select_skims([dataset.skims[k] for k in learnable])
+
+
+def _count_classes(passes: Tensor) -> tuple[int, int]:
+    n_passing = int(passes.sum())
+    return n_passing, len(passes) - n_passing
 
 
 def _calibrate_skims(
     result: FitResult, dataset: GraphDataset, config: TrainingConfig
 ) -> tuple[SkimInfo, ...]:
+    """Return the constants of each skim: overall, and for each event type."""
     index = dataset.find("validation")
-    logits = predict(result.network, dataset, index)
+    event_type = dataset.event_type[index].numpy()
     passes, weight = dataset.passes[index].numpy(), dataset.weight[index].numpy()
-    rates = _find_retention_rates(dataset, config)
+    logits = predict(result.network, dataset, index)
+    hidden = predict(result.network, dataset, index, hide_event_type=True)
+    calibrate_one = partial(
+        calibrate, simulation_cost=config.simulation_cost, max_weight=config.max_weight
+    )
+    codes = [code for code in np.unique(event_type).tolist() if code >= 0]
     skims = []
     for k, name in enumerate(dataset.skims):
-        constants = calibrate(
-            logits[:, k],
+        rates = _find_retention_rates(dataset, k, config)
+        overall = calibrate_one(
+            hidden[:, k],
             passes[:, k],
-            retention_rate=rates[name],
-            simulation_cost=config.simulation_cost,
-            max_weight=config.max_weight,
+            retention_rate=rates[DEFAULT],
             sample_weight=weight,
         )
-        if constants.slope <= 0:
-            raise InputError(
-                f"calibration of '{name}': expected a slope > 0, got {constants.slope}; "
-                "the network has not learned anything, train on more data"
+        constants = {DEFAULT: overall}
+        for code in codes:
+            rows = event_type == code
+            constants[EVENT_TYPES[code]] = calibrate_one(
+                logits[rows, k],
+                passes[rows, k],
+                retention_rate=rates[EVENT_TYPES[code]],
+                sample_weight=weight[rows],
+                overall=overall,
             )
-        code = config.skims.get(name)
-        skims.append(SkimInfo(name, code, {DEFAULT: constants}, config.max_weight))
+        code_number = config.skims.get(name) or _CODES.get(name)
+        skims.append(SkimInfo(name, code_number, constants, config.max_weight))
     return tuple(skims)
 
 
 def _find_retention_rates(
-    dataset: GraphDataset, config: TrainingConfig
+    dataset: GraphDataset, column: int, config: TrainingConfig
 ) -> dict[str, float]:
-    """Return the retention rate of each skim: configured, else that of all data."""
-    weight = dataset.weight.double().numpy()
-    rates = np.average(dataset.passes.numpy(), axis=0, weights=weight)
-    measured = dict(zip(dataset.skims, rates.tolist(), strict=True))
-    return {
-        **measured,
-        **{k: config.retention_rate.get(k, measured[k]) for k in measured},
-    }
+    """Return the retention rates of a skim: configured, else those of all data."""
+    totals = dataset.totals
+    events, passing = totals.events, totals.passing[:, column]
+    rates = {DEFAULT: estimate_rate(float(passing.sum()), float(events.sum()))}
+    present = [code for code in range(len(EVENT_TYPES)) if events[code] > 0]
+    for code in present:
+        rates[EVENT_TYPES[code]] = estimate_rate(
+            float(passing[code]), float(events[code])
+        )
+    configured = config.retention_rate.get(dataset.skims[column], {})
+    if isinstance(configured, float):
+        single = [EVENT_TYPES[code] for code in present] if len(present) == 1 else []
+        configured = dict.fromkeys([DEFAULT, *single], configured)
+    return {**rates, **configured}
 
 
-def _evaluate_skims(
-    result: FitResult,
-    dataset: GraphDataset,
-    skims: Sequence[SkimInfo],
-    config: TrainingConfig,
-) -> dict[str, Evaluation]:
+def _assess_test(
+    result: FitResult, dataset: GraphDataset, info: ModelInfo, config: TrainingConfig
+) -> Assessment:
+    """Return the figures of merit on the test events."""
     index = dataset.find("test")
     logits = predict(result.network, dataset, index)
-    passes, weight = dataset.passes[index].numpy(), dataset.weight[index].numpy()
-    evaluations = {}
-    for k, skim in enumerate(skims):
-        constants = skim.get_calibration()
-        evaluations[skim.name] = evaluate(
-            constants.to_score(logits[:, k]),
-            passes[:, k],
-            calibration=constants,
-            sample_weight=weight,
-            simulation_cost=config.simulation_cost,
-            max_weight=skim.max_weight,
-        )
-    return evaluations
+    event_type = dataset.event_type[index].numpy().astype(np.int8)
+    sample = ScoredSample(
+        skims=dataset.skims,
+        scores=Calibrator(info)(logits, event_type),
+        passes=dataset.passes[index].numpy(),
+        weight=dataset.weight[index].numpy(),
+        event_type=event_type,
+        variables={},
+        n_dropped=0,
+        n_unscorable=0,
+    )
+    return assess(sample, info, simulation_cost=config.simulation_cost)
 
 
 def _describe(
@@ -257,7 +281,6 @@ def _describe(
     split: Split,
     config: TrainingConfig,
     result: FitResult,
-    evaluations: Mapping[str, Evaluation],
 ) -> dict[str, Any]:
     """Return the provenance that the model file carries."""
     return {
@@ -274,7 +297,17 @@ def _describe(
         "version": __version__,
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
-        "metrics": {name: e.to_metrics() for name, e in evaluations.items()},
+    }
+
+
+def _summarise(assessment: Assessment) -> dict[str, Any]:
+    """Return the metrics that the model file carries."""
+    return {
+        "metrics": {k: r.to_metrics() for k, r in assessment.main.items()},
+        "metrics_by_event_type": [
+            {key: value for key, value in r.to_metrics().items() if key in _SUMMARY}
+            for r in assessment.results
+        ],
     }
 
 

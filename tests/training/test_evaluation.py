@@ -15,7 +15,6 @@ from smartfilter.training.evaluation import (
     area_under_curve,
     calibration_curve,
     evaluate,
-    fit_calibration,
     roc_points,
     weight_to_rate,
 )
@@ -79,29 +78,6 @@ def test_weight_to_rate_gives_the_rate_and_mean_one():
 def test_weight_to_rate_impossible_rate_refused(rate):
     with pytest.raises(UsageError, match="between 0 and 1"):
         weight_to_rate(np.array([True, False]), rate)
-
-
-def test_fit_calibration_recovers_the_likelihood_ratio():
-    """Two Gaussians at +-1/2: the true log-odds are x + log(r / (1 - r))."""
-    rng = np.random.default_rng(3)
-    passes = rng.random(200_000) < 0.5
-    x = rng.normal(np.where(passes, 0.5, -0.5))
-    slope, intercept = fit_calibration(x, passes, retention_rate=0.05)
-    assert slope == pytest.approx(1.0, abs=0.02)
-    assert intercept == pytest.approx(np.log(0.05 / 0.95), abs=0.02)
-
-
-def test_fit_calibration_thinned_failing_events_with_weights_agrees():
-    rng = np.random.default_rng(4)
-    passes = rng.random(300_000) < 0.1
-    x = rng.normal(np.where(passes, 1.0, 0.0))
-    full = fit_calibration(x, passes, retention_rate=0.1)
-    kept = passes | (rng.random(len(x)) < 0.125)
-    weight = np.where(passes, 1.0, 8.0)[kept]
-    thinned = fit_calibration(
-        x[kept], passes[kept], retention_rate=0.1, sample_weight=weight
-    )
-    np.testing.assert_allclose(thinned, full, atol=0.03)
 
 
 def test_calibration_curve_of_true_probabilities_is_flat():

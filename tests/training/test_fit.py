@@ -12,8 +12,9 @@ from smartfilter.errors import DeviceError, InputError, UsageError
 from smartfilter.training.config import TrainingConfig, list_configs, read_config
 from smartfilter.training.dataset import make_dataset
 from smartfilter.training.evaluation import area_under_curve
-from smartfilter.training.fit import balance, fit, predict
+from smartfilter.training.fit import fit, predict
 from smartfilter.training.split import Split
+from smartfilter.training.streams import EpochStream, balance
 
 SMALL = {"n_embedding": 8, "n_units": 16, "n_layers": 2}
 N_TOKENS = 562
@@ -170,3 +171,51 @@ def test_read_config_wrong_file_refused(tmp_path, text, message):
 def test_read_config_missing_file_names_shipped_ones(tmp_path):
     with pytest.raises(UsageError, match="one of gcn"):
         read_config(tmp_path / "none.yaml")
+
+
+class PowerCut(Exception):
+    pass
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_fit_resumed_equals_fit_without_interruption(
+    dataset, tmp_path, monkeypatch, schedule
+):
+    config = make_config(epochs=4, schedule=schedule, plateau_patience=0)
+    whole = fit(dataset, config, n_tokens=N_TOKENS)
+    checkpoint = tmp_path / "toy.ckpt"
+    plain = EpochStream.__iter__
+
+    def iterate(self):
+        if self.epoch == 2:
+            raise PowerCut
+        yield from plain(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochStream, "__iter__", iterate)
+        with pytest.raises(PowerCut):
+            fit(dataset, config, n_tokens=N_TOKENS, checkpoint=checkpoint)
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.ckpt"]
+    again = fit(dataset, config, n_tokens=N_TOKENS, checkpoint=checkpoint, resume=True)
+    assert len(again.history) == 4
+    for one, two in zip(whole.history, again.history, strict=True):
+        assert {**one, "seconds": 0.0} == {**two, "seconds": 0.0}
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name]), name
+
+
+def test_fit_resume_with_another_configuration_or_file_refused(dataset, tmp_path):
+    checkpoint = tmp_path / "toy.ckpt"
+    options = {"n_tokens": N_TOKENS, "checkpoint": checkpoint}
+    fit(dataset, make_config(epochs=1), **options)
+    with pytest.raises(UsageError, match="same configuration and data"):
+        fit(dataset, make_config(epochs=2), resume=True, **options)
+    checkpoint.write_bytes(b"nonsense")
+    with pytest.raises(UsageError, match="something else"):
+        fit(dataset, make_config(epochs=1), resume=True, **options)
+
+
+def test_fit_resume_without_checkpoint_starts(dataset, result, tmp_path):
+    options = {"n_tokens": N_TOKENS, "checkpoint": tmp_path / "new.ckpt"}
+    again = fit(dataset, make_config(), resume=True, **options)
+    assert again.history[-1]["train_loss"] == result.history[-1]["train_loss"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,7 @@ def test_train_model_scores_are_probabilities_of_generated_events(trained, toy_e
 
 def test_train_model_official_constants_approach_the_optimum(trained):
     constants = trained.info.skims[0].get_calibration()
+    constants = replace(constants, knots=(), shifts=())
     logit = np.linspace(-40, -5, 50) / constants.slope
     p = optimal_keep_probability(
         constants.to_score(logit), constants.sampling_constant, max_weight=1e9
@@ -130,9 +132,12 @@ def test_assess_repeats_the_metrics_of_the_training(trained, data):
     n_events = trained.info.training["n_events"]
     assert len(sample) == n_events["test"]
     assert sample.n_dropped == n_events["train"] + n_events["validation"]
-    got = assess(sample, scorer).evaluations["toy"].to_metrics()
+    got = assess(sample, scorer.info).main["toy"].to_metrics()
     for name, value in trained.info.training["metrics"]["toy"].items():
-        assert got[name] == pytest.approx(value, rel=1e-5), name
+        if isinstance(value, str):
+            assert got[name] == value
+        else:
+            assert got[name] == pytest.approx(value, rel=1e-5), name
 
 
 def test_score_labelled_all_events_uses_every_event(trained, data):

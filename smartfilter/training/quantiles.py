@@ -1,0 +1,162 @@
+"""Predicted against observed passing events in quantiles of the score."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smartfilter.errors import MissingPackageError
+from smartfilter.training.evaluation import weight_to_rate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Quantile", "compare_quantiles"]
+
+N_QUANTILES = 10
+TOLERANCE = 0.05
+"""Relative difference that agrees whatever the statistics say."""
+
+DEVIATIONS = 2.0
+"""Standard deviations within which predicted and observed agree."""
+
+_RARE = math.erfc(DEVIATIONS / math.sqrt(2.0))
+
+LEAST_PASSING = 0.5
+"""Passing events that a calibration without any counts as: those of Jeffreys' prior."""
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """Events between two quantiles of the score.
+
+    Parameters
+    ----------
+    lowest, highest : float
+        Score of the first and the last event.
+    n_events : int
+    predicted, observed : float
+        Passing events: sums of score and of label, with sample weights.
+    error : float
+        Standard deviation of predicted - observed if the calibration is right.
+    probability : float
+        Of a difference at least as large, by the distribution of the counts, which is
+        not normal where they are small.
+    """
+
+    lowest: float
+    highest: float
+    n_events: int
+    predicted: float
+    observed: float
+    error: float
+    probability: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Predicted over observed; infinite where nothing passes."""
+        return self.predicted / self.observed if self.observed > 0 else float("inf")
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both agree within 5 % or 2 standard deviations.
+
+        For small counts that is a probability of at least that of 2 deviations.
+        """
+        difference = abs(self.predicted - self.observed)
+        allowed = max(TOLERANCE * self.observed, DEVIATIONS * self.error)
+        return difference <= allowed or self.probability >= _RARE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers with ratio and agreement."""
+        return {**asdict(self), "ratio": self.ratio, "agrees": self.agrees}
+
+
+def compare_quantiles(
+    score: NDArray[Any],
+    passes: NDArray[np.bool_],
+    *,
+    sample_weight: NDArray[Any] | None = None,
+    n_calibration: float | None = None,
+    retention_rate: float | None = None,
+    n_quantiles: int = N_QUANTILES,
+) -> tuple[Quantile, ...]:
+    r"""Compare the scores of events with how many of them pass.
+
+    Parameters
+    ----------
+    score : ndarray of float, shape (n_events,)
+        Pass probabilities.
+    passes : ndarray of bool, shape (n_events,)
+    sample_weight : ndarray of float, shape (n_events,), optional
+        Generated events that each event stands for; 1 by default.
+    n_calibration : float, optional
+        Passing events that the calibration rests on; by default many.
+    retention_rate : float, optional
+        Weigh the events such that this share passes: for data whose own share is not
+        the true one.
+    n_quantiles : int
+        Each holds the same number of generated events.
+
+    Notes
+    -----
+    The variance of observed is :math:`\sum w^2 s (1 - s)`; that of predicted is as
+    large for a calibration from as many passing events, and n / n_calibration times as
+    large for one from n_calibration instead of n. The probability is that of a negative
+    binomial distribution with this mean and variance.
+    """
+    weight = np.ones(len(score)) if sample_weight is None else sample_weight
+    weight = weight.astype(np.float64)
+    if retention_rate is not None and passes.any() and not passes.all():
+        share = weight_to_rate(passes, retention_rate, weight)
+        weight = share * (weight.sum() / share.sum())
+    order = np.argsort(score, kind="stable")
+    s, y, w = score[order].astype(np.float64), passes[order], weight[order]
+    position = (np.cumsum(w) - 0.5 * w) / max(w.sum(), 1e-300)
+    starts = np.searchsorted(position, np.arange(n_quantiles + 1) / n_quantiles)
+    starts[-1] = len(s)
+    inflation = 1.0
+    if n_calibration is not None and len(s):
+        n_passing = float(np.square(w @ s) / max(np.square(w) @ s, 1e-300))
+        inflation += n_passing / max(n_calibration, LEAST_PASSING)
+    quantiles = []
+    for begin, end in pairwise(starts.tolist()):
+        if begin == end:
+            continue
+        rows = slice(begin, end)
+        predicted, observed = float(w[rows] @ s[rows]), float(w[rows] @ y[rows])
+        variance = float(np.square(w[rows]) @ (s[rows] * (1.0 - s[rows])))
+        unit = float(np.square(w[rows]) @ s[rows]) / max(predicted, 1e-300)
+        quantiles.append(
+            Quantile(
+                lowest=float(s[begin]),
+                highest=float(s[end - 1]),
+                n_events=int(end - begin),
+                predicted=predicted,
+                observed=observed,
+                error=math.sqrt(inflation * variance),
+                probability=_judge(predicted / unit, observed / unit, inflation)
+                if unit > 0
+                else 1.0,
+            )
+        )
+    return tuple(quantiles)
+
+
+def _judge(mean: float, count: float, inflation: float) -> float:
+    """Return the probability of a count as far from the mean, twice the smaller tail."""
+    try:
+        from scipy.stats import nbinom, poisson  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingPackageError("scikit-learn", "train") from error
+
+    if inflation > 1.0 + 1e-9:
+        counts = nbinom(mean / (inflation - 1.0), 1.0 / inflation)
+    else:
+        counts = poisson(mean)
+    below, above = counts.cdf(math.floor(count)), counts.sf(math.ceil(count) - 1)
+    return min(1.0, 2.0 * float(min(below, above)))
