@@ -19,6 +19,8 @@ LAYERS = (
     {"io", "decision", "presets"},
     {"graphs", "models"},
     {"model_info"},
+    {"onnx_config"},
+    {"onnx_file"},
     {"model_file"},
     {"scoring"},
     {"bulk", "rates", "decay_tree", "framework"},
@@ -127,3 +129,12 @@ def test_torch_jit_is_called_in_one_place():
         and ast.unparse(node.value) == "torch.jit"
     }
     assert users <= {"model_file.py"}
+
+
+def test_onnx_is_called_in_one_place():
+    users = {
+        file.name
+        for file in PACKAGE.rglob("*.py")
+        if "torch.onnx." in (text := file.read_text()) or '"onnxruntime"' in text
+    }
+    assert users == {"onnx_file.py"}
