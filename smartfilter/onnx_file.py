@@ -369,6 +369,13 @@ class _File(OutputFile):
         """Write the contents to the temporary name."""
         self._temporary.write_bytes(content)
 
+    def close(self) -> None:
+        """Move the file to its name; leave nothing else if that fails."""
+        try:
+            super().close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
     def _finish(self) -> None:
         """Leave the file, which is complete."""
 
