@@ -14,6 +14,7 @@ import logging
 import warnings
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from smartfilter.model_info import ModelInfo
 
 __all__ = ["Export", "OnnxNetwork", "export_network", "read_network"]
+
+log = logging.getLogger(__name__)
 
 PRODUCER = "smartfilter"
 """Producer name of the files that `export_network` writes."""
@@ -118,18 +121,16 @@ class OnnxNetwork:
         ModelFileError
             If the network fails.
         """
-        bounds = offsets.tolist()
-        rows = np.repeat(bounds[:-1], np.diff(bounds))
-        local = mother.numpy()
-        local = np.where(local >= 0, local - rows, local).astype(np.int32)
-        features, tokens, types = x.numpy(), pdg.numpy(), event_type.tolist()
+        bounds, types = offsets.tolist(), event_type.tolist()
+        columns = x.numpy(), pdg.numpy(), mother.numpy()
         logits = np.full((len(types), self._n_skims), np.nan, dtype=np.float32)
-        for i, code in enumerate(types):
-            nodes = slice(bounds[i], bounds[i + 1])
-            if nodes.stop > nodes.start:
-                logits[i] = self._run(
-                    features[nodes], tokens[nodes], local[nodes], code
-                )
+        for i, (first, last) in enumerate(pairwise(bounds)):
+            if first == last:
+                continue
+            features, tokens, above = (column[first:last] for column in columns)
+            if first:
+                above = np.where(above >= 0, above - first, above)
+            logits[i] = self._run(features, tokens, above.astype(np.int32), types[i])
         return torch.from_numpy(logits)
 
     def _run(
@@ -263,6 +264,7 @@ def read_network(path: Path) -> tuple[OnnxNetwork, ModelInfo, str]:
     text, data = _read_bytes(document), _read_bytes(path)
     config = read_config(text.decode(errors="replace"), str(document))
     network = OnnxNetwork(data, config, str(path))
+    log.info("%s: scores are sigmoid(logit), not calibrated", path)
     digest = hashlib.sha256(len(data).to_bytes(8, "big") + data + text).hexdigest()
     return network, config.info, digest
 

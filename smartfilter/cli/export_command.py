@@ -58,7 +58,8 @@ def command(
     """Write MODEL as ONNX with the interface of the official SmartBackground module.
 
     OUT.json beside it holds what the module's configuration payload holds. Scoring
-    with --model OUT.onnx reads the two.
+    with --model OUT.onnx reads the two; they hold no calibration, so that scores are
+    sigmoid(logit) there and --mode official is the one that repeats MODEL.
 
     \b
     Examples:
