@@ -124,7 +124,7 @@ def test_export_existing_file_needs_force(
     exported, tmp_path, capfd, monkeypatch, existing
 ):
     data = exported.read_bytes()  # tracing again would take four seconds
-    monkeypatch.setattr("smartfilter.onnx_file._to_onnx", lambda *_: data)
+    monkeypatch.setattr("smartfilter.onnx_export._to_onnx", lambda *_: data)
     (tmp_path / existing).write_text("mine")
     command = ("export", default_model_path(), "--onnx", tmp_path / "gcn.onnx")
     assert call(*command) == 2

@@ -23,7 +23,7 @@ from smartfilter.io import open_events
 from smartfilter.model_file import default_model_path, load_module
 from smartfilter.model_info import DEFAULT, Calibration, ModelInfo, SkimInfo
 from smartfilter.models import build
-from smartfilter.onnx_file import export_network
+from smartfilter.onnx_export import export_network
 from smartfilter.pdg import load_vocabulary
 from smartfilter.scoring import Scorer
 
@@ -99,7 +99,7 @@ def traced(
 ) -> nn.Module:
     """Return the network of `typed`, which needs not be traced again (four seconds)."""
     data = typed[1].read_bytes()
-    monkeypatch.setattr("smartfilter.onnx_file._to_onnx", lambda *_: data)
+    monkeypatch.setattr("smartfilter.onnx_export._to_onnx", lambda *_: data)
     return typed[0]
 
 

@@ -67,7 +67,7 @@ def command(
       smartfilter score gen.root --model out.onnx --mode official
     """  # noqa: D301
     from smartfilter.model_file import load_module
-    from smartfilter.onnx_file import export_network
+    from smartfilter.onnx_export import export_network
 
     module, info = load_module(model)
     export = export_network(
