@@ -6,7 +6,7 @@ PYTHON ?= python3
 PACKAGE ?= --editable .
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
-EXTRAS = pipeline,geant4,train,plot
+EXTRAS = pipeline,geant4,train,plot,onnx
 
 .PHONY: score test lint measure events model clean
 

@@ -2,7 +2,8 @@
 
 The archive is what ``torch.jit.save`` writes, with two more records: a JSON document
 (`smartfilter.model_info.ModelInfo`) and a SHA-256 digest over all other records, code, weights and JSON. It
-is verified before TorchScript reads it. This module alone calls ``torch.jit``.
+is verified before TorchScript reads it. This module alone calls ``torch.jit``. A path
+that ends in ``.onnx`` is an ONNX network with its document, see `smartfilter.onnx_file`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from smartfilter.errors import ModelFileError
+from smartfilter.errors import ModelFileError, UsageError
 from smartfilter.model_info import ModelInfo
+from smartfilter.models import build
+from smartfilter.onnx_file import read_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +37,7 @@ __all__ = [
     "LoadedModel",
     "default_model_path",
     "load_model",
+    "load_module",
     "read_model_info",
     "save_model",
 ]
@@ -51,8 +55,8 @@ class LoadedModel:
 
     Parameters
     ----------
-    network : torch.jit.ScriptModule
-        Frozen, on ``device``.
+    network : torch.jit.ScriptModule or OnnxNetwork
+        Frozen, on ``device``; ONNX networks are always on the CPU.
     info : ModelInfo
     digest : str
         SHA-256 of code, weights and JSON, hexadecimal.
@@ -152,15 +156,20 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     Parameters
     ----------
     path : str or Path
+        ``.onnx`` for an ONNX network with its ``.json`` beside it.
     device : str or torch.device
-        Where the network shall be.
+        Where the network shall be; ONNX networks stay on the CPU.
 
     Raises
     ------
     ModelFileError
         If the file is missing, damaged, changed, foreign, or of another schema.
+    MissingPackageError
+        If it is an ONNX network and onnxruntime is not installed.
     """
     source = Path(path)
+    if source.suffix.lower() == ".onnx":
+        return LoadedModel(*read_network(source), source, torch.device("cpu"))
     records, info, digest = _read_verified(source)
     place = torch.device(device)
     try:
@@ -173,6 +182,32 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
             f"{source} ({_first_line(error)})"
         ) from error
     return LoadedModel(network, info, digest, source, place)
+
+
+def load_module(path: str | Path) -> tuple[nn.Module, ModelInfo]:
+    """Read and verify a model file and build its network anew, with gradients.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    ModelFileError
+        As `load_model`, or if this version builds another network of that name.
+    """
+    records, info, _ = _read_verified(Path(path))
+    try:
+        with _torchscript():
+            archive = torch.jit.load(io.BytesIO(_pack(records)))  # type: ignore[no-untyped-call]
+        module = build(info.network, **info.settings)
+        module.load_state_dict(archive.state_dict())
+    except (RuntimeError, TypeError, UsageError) as error:
+        raise ModelFileError(
+            f"network '{info.network}': cannot be built from its settings in {path} "
+            f"({_first_line(error)})"
+        ) from error
+    return module.eval(), info
 
 
 def read_model_info(path: str | Path) -> tuple[ModelInfo, str]:

@@ -126,7 +126,9 @@ class Scorer:
     Parameters
     ----------
     model : str, Path or LoadedModel, optional
-        By default the model file that smartfilter ships.
+        By default the model file that smartfilter ships. ``.onnx`` is a network of
+        the official module with its JSON document beside it; its scores are not
+        calibrated, see `smartfilter.onnx_config`.
     device : str
         ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
     batch_size : int, optional
@@ -164,9 +166,14 @@ class Scorer:
             self.model = load_model(
                 default_model_path() if model is None else model, place
             )
+        if self.device != place and device != "auto":
+            raise DeviceError(
+                f"device: expected cpu for {self.path}, got '{device}'; "
+                "ONNX networks run on the CPU"
+            )
         self.batch_size = batch_size
         self.threads = threads
-        self._max_nodes = NODES_PER_BATCH[place.type]
+        self._max_nodes = NODES_PER_BATCH[self.device.type]
         self._preset = get_preset(self.info.preset)
         self._calibrate = Calibrator(self.info)
 
@@ -197,6 +204,10 @@ class Scorer:
 
         Raises
         ------
+        ModelFileError
+            If the network gives no finite logit for an event that can be scored.
+        InputError
+            If the network does not take events of this type, or of unknown type.
         DeviceError
             If the GPU's memory does not hold a single event.
         """
@@ -204,6 +215,10 @@ class Scorer:
         with limit_threads(self.threads):
             logits = self.score_graph(graph)
         scorable = graph.scorable
+        if not np.isfinite(logits[scorable]).all():
+            raise ModelFileError(
+                f"network of {self.path}: expected finite logits, got others"
+            )
         logits[~scorable] = np.nan
         return Scores(
             logits=logits,

@@ -19,7 +19,9 @@ LAYERS = (
     {"io", "decision", "presets"},
     {"graphs", "models"},
     {"model_info"},
-    {"model_file"},
+    {"onnx_config"},
+    {"onnx_file"},
+    {"model_file", "onnx_export"},
     {"scoring"},
     {"bulk", "rates", "decay_tree", "framework"},
     {"module", "pipeline", "training"},
@@ -127,3 +129,12 @@ def test_torch_jit_is_called_in_one_place():
         and ast.unparse(node.value) == "torch.jit"
     }
     assert users <= {"model_file.py"}
+
+
+@pytest.mark.parametrize(
+    ("call", "place"),
+    [("torch.onnx.export(", "onnx_export.py"), (".InferenceSession(", "onnx_file.py")],
+)
+def test_onnx_is_called_in_one_place(call: str, place: str):
+    files = PACKAGE.rglob("*.py")
+    assert [file.name for file in files if call in file.read_text()] == [place]

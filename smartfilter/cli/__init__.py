@@ -21,6 +21,7 @@ COMMANDS = {
     "produce": "Generate and simulate in bulk: training data, with resume.",
     "train": "Train a network on labelled events.",
     "evaluate": "ROC, calibration and speedup of a model on unseen events.",
+    "export": "Write a model as ONNX for the official SmartBackground module.",
     "speedup": "Evaluate the speedup formulas.",
     "measure": "Run the chain with and without the filter and compare.",
     "decay-table": "Show how the Belle II decay table reaches Pythia.",

@@ -4,6 +4,9 @@ A batch is one flat graph of disconnected events. ``mother`` holds for each node
 row of its mother in the batch, -1 for none; a node that names itself has none either.
 ``offsets`` separates the events: nodes of event ``i`` are the rows
 ``offsets[i]:offsets[i + 1]``. Everything here can be scripted.
+
+Under ``torch.export`` (ONNX) a batch is one event, and the same sums are taken with
+operators that ONNX has, in shapes that depend on the number of nodes alone.
 """
 
 from __future__ import annotations
@@ -27,12 +30,16 @@ __all__ = [
     "set_standardisation",
 ]
 
+# torch before 2.7 has no such function, and no export that would need it.
+_is_exporting = getattr(torch.compiler, "is_exporting", bool)
+
 
 class Neighbours(NamedTuple):
     """The normalised adjacency of a batch in compressed rows; once per batch.
 
     ``node`` (n_entries,) holds the column and ``weight`` (n_entries,) the value of each
-    entry, ``start`` (n_nodes,) the first entry of each row.
+    entry, ``start`` (n_nodes,) the first entry of each row. Under ``torch.export``
+    ``start`` (n_entries,) is the row of each entry.
     """
 
     node: Tensor
@@ -54,6 +61,10 @@ def find_neighbours(mother: Tensor, like: Tensor) -> Neighbours:
     like : Tensor of float
         Gives the dtype of the weights.
     """
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = _is_exporting()
+        if exporting:
+            return _list_neighbours(mother, like)
     n_nodes = mother.shape[0]
     rows = torch.arange(n_nodes, device=mother.device)
     has_mother = (mother >= 0) & (mother != rows)
@@ -75,6 +86,25 @@ def find_neighbours(mother: Tensor, like: Tensor) -> Neighbours:
     scale = torch.rsqrt(degree.to(like.dtype))
     weight = torch.repeat_interleave(scale, degree) * scale[node]
     return Neighbours(node, start, weight)
+
+
+def _list_neighbours(mother: Tensor, like: Tensor) -> Neighbours:
+    """Return the entries of `find_neighbours` row by row in three parts of n_nodes.
+
+    The nodes themselves, up to the mother, down from the mother; without a mother the
+    last two name the node itself with weight 0.
+    """
+    rows = torch.arange(mother.shape[0], device=mother.device)
+    has_mother = (mother >= 0) & (mother != rows)
+    parent = torch.where(has_mother, mother, rows)
+    upward = has_mother.to(like.dtype)
+    scale = torch.rsqrt((1 + upward).index_add(0, parent, upward))
+    edge = upward * scale * scale[parent]
+    return Neighbours(
+        node=torch.cat([rows, parent, rows]),
+        start=torch.cat([rows, rows, parent]),
+        weight=torch.cat([scale * scale, edge, edge]),
+    )
 
 
 def _sum_neighbours(x: Tensor, node: Tensor, start: Tensor, weight: Tensor) -> Tensor:
@@ -107,6 +137,9 @@ def propagate(x: Tensor, neighbours: Neighbours) -> Tensor:
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return _sum_neighbours(x, node, start, weight)
     else:  # noqa: RET505 - TorchScript does not compile this branch
+        if _is_exporting():
+            terms = x[node] * weight.unsqueeze(1)
+            return torch.zeros_like(x).index_add(0, start, terms)
         result: Tensor = _Propagate.apply(x, node, start, weight)  # type: ignore[no-untyped-call]
         return result
 
@@ -128,6 +161,10 @@ def mean_pool(x: Tensor, offsets: Tensor) -> Tensor:
     -------
     Tensor, shape (n_events, n_units)
     """
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = _is_exporting()
+        if exporting:
+            return x.sum(dim=0, keepdim=True) / count_nodes(offsets, x).clamp(min=1)
     rows = torch.arange(x.shape[0], device=x.device)
     return embedding_bag(rows, x, offsets[:-1], mode="mean")
 
