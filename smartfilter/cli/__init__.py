@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Train a network on labelled events.",
     "evaluate": "ROC, calibration and speedup of a model on unseen events.",
     "speedup": "Evaluate the speedup formulas.",
+    "working-point": "Best threshold and sampling constant for your times.",
     "measure": "Run the chain with and without the filter and compare.",
     "decay-table": "Show how the Belle II decay table reaches Pythia.",
     "inspect": "Show what an event file or a model file holds.",
