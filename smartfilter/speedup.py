@@ -379,6 +379,7 @@ def _differentiate(
 ) -> float:
     """Return the derivative by central differences, one-sided at a border."""
     points = []
+    step = max(step, 1e-8 * abs(values[name]))
     for value in (values[name] - step, values[name] + step):
         try:
             points.append((value, float(formula(**{**values, name: value}))))

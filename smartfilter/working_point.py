@@ -360,10 +360,10 @@ def _mean(
 ) -> tuple[list[float], NDArray[np.float64]]:
     """Return weighted means of columns, and their covariance, (n_columns, n_columns)."""
     share = mass / mass.sum()
-    mean = share @ values
+    mean = np.einsum("i,ij", share, values)
     pull = share[:, None] * (values - mean)
     upper = values.max(axis=0)
-    return [float(m) for m in np.minimum(mean, upper)], pull.T @ pull
+    return [float(m) for m in np.minimum(mean, upper)], np.einsum("ij,ik", pull, pull)
 
 
 def _weight_classes(

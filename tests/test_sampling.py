@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
 from smartfilter import sampling
 from smartfilter.errors import UsageError
@@ -158,6 +157,7 @@ def test_find_joint_constants_refuse_a_skim_that_nothing_passes():
 
 
 def test_fit_official_constants_equals_a_general_optimiser():
+    minimize = pytest.importorskip("scipy.optimize").minimize
     score = draw_scores(1800, 1)[:, 0]
     logit = 0.7 * np.log(score / (1 - score)) + 1.0
 
