@@ -126,11 +126,15 @@ def score_sample(
     scorer = Scorer(model)
     names = tuple(skims) or scorer.info.skim_names
     columns = [scorer.info.skim_names.index(name) for name in names]
-    split = Split.from_training(scorer.info.training, str(scorer.path))
+    split = (
+        None
+        if all_events
+        else Split.from_training(scorer.info.training, str(scorer.path))
+    )
     parts = []
     for chunk in open_events(files):
         require_labels(chunk, names)
-        unseen = chunk if all_events else split.drop_used(chunk)[0]
+        unseen = chunk if split is None else split.drop_used(chunk)[0]
         events, _ = resolve_event_type(unseen, None)
         found = scorer.score(events)
         use = found.scorable
@@ -369,8 +373,8 @@ def harmonic_mean(values: Floats) -> Floats:
     return mean
 
 
-def show(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ± {figure['error']:.3f}"
+def show(figure: dict[str, float], digits: int = 3) -> str:
+    return f"{figure['value']:.{digits}f} ± {figure['error']:.{digits}f}"
 
 
 def print_tables(document: dict[str, Any]) -> None:
@@ -379,8 +383,11 @@ def print_tables(document: dict[str, Any]) -> None:
     row = "{:24s} {:>8s} {:>16s} {:>18s} {:>16s} {:>10s}"
     print(row.format("", "r", "c sqrt(s)", "exp(a (z - b))", "ratio", "not worse"))
     for name, item in document["one_skim"].items():
-        keys = ("closed_form", "fitted_exponential", "ratio")
-        cells = tuple(show(item[key]) for key in keys)
+        cells = (
+            show(item["closed_form"]),
+            show(item["fitted_exponential"]),
+            show(item["ratio"], digits=4),
+        )
         verdict = "yes" if item["not_worse"] else "no"
         print(row.format(name, f"{item['retention_rate']:.4f}", *cells, verdict))
     print(f"\nAll skims: n_eff at equal cost, relative to: {REFERENCE}")
