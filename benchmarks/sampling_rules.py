@@ -26,6 +26,7 @@ import numpy as np
 
 from smartfilter.errors import SmartFilterError
 from smartfilter.sampling import (
+    estimate_joint_constants,
     find_joint_constants,
     find_sampling_constant,
     fit_official_constants,
@@ -163,9 +164,10 @@ def fit_joint(fit: Sample, costs: Costs) -> Rule:
     )
 
 
-def fit_root_mean_square(fit: Sample, costs: Costs) -> Rule:
-    """One probability, closed form, with the constants of the single skims."""
-    c = find_single_constants(fit, costs)
+def fit_estimated(fit: Sample, costs: Costs) -> Rule:
+    """One probability, closed form, constants estimated from those of single skims."""
+    rates = np.average(fit.passes, axis=0, weights=fit.weight)
+    c = estimate_joint_constants(find_single_constants(fit, costs), rates)
     return lambda sample: share_probability(
         joint_keep_probability(sample.scores, c, max_weight=costs.max_weight), sample
     )
@@ -249,7 +251,7 @@ def fit_shipped_draws(fit: Sample, costs: Costs) -> Rule:
 
 RULES: dict[str, Callable[[Sample, Costs], Rule]] = {
     "one probability, joint constants": fit_joint,
-    "one probability, single constants": fit_root_mean_square,
+    "one probability, estimated constants": fit_estimated,
     "one probability, maximum": fit_maximum,
     "official draws, weight of their union": fit_union,
     "official draws, fitted together": fit_official_draws_together,

@@ -14,6 +14,7 @@ import numpy as np
 from smartfilter.errors import UsageError
 from smartfilter.sampling import (
     MAX_WEIGHT,
+    estimate_joint_constants,
     joint_keep_probability,
     official_keep_probability,
 )
@@ -207,7 +208,9 @@ class DecisionSettings:
         ----------
         info : ModelInfo
         skims : sequence of str
-            Skims that decide; by default all of the model.
+            Skims that decide; by default all of the model. Of several, the sampling
+            constants are those of
+            `smartfilter.sampling.estimate_joint_constants`.
         mode : str
             One of `MODES`.
         threshold : float, optional
@@ -222,12 +225,13 @@ class DecisionSettings:
         UsageError
             If a skim is not in the model or a setting makes no sense.
         """
-        chosen = []
+        chosen, rates = [], []
         for name in skims or info.skim_names:
             if name not in info.skim_names:
                 raise UsageError(_name_nearest("skim", name, info.skim_names))
             column = info.skim_names.index(name)
             constants = info.skims[column].get_calibration(event_type or "default")
+            rates.append(constants.retention_rate)
             chosen.append(
                 SkimSettings(
                     name=name,
@@ -239,7 +243,12 @@ class DecisionSettings:
                 )
             )
         ceiling = min(info.skims[skim.column].max_weight for skim in chosen)
-        return cls(mode, tuple(chosen), seed=seed, max_weight=ceiling)
+        joint = estimate_joint_constants([skim.constant for skim in chosen], rates)
+        together = tuple(
+            replace(skim, constant=float(c))
+            for skim, c in zip(chosen, joint, strict=True)
+        )
+        return cls(mode, together, seed=seed, max_weight=ceiling)
 
     def with_working_point(self, point: SavedWorkingPoint) -> DecisionSettings:
         """Return the same with thresholds, constants and maximum weight of a file.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_WEIGHT",
+    "estimate_joint_constants",
     "find_joint_constants",
     "find_sampling_constant",
     "fit_official_constants",
@@ -77,8 +78,7 @@ def joint_keep_probability(
     scores : ndarray of float, shape (n_events, n_skims)
         Calibrated pass probabilities.
     constants : array_like of float, shape (n_skims,)
-        c_k: those of `find_joint_constants`, or each skim's own from
-        `find_sampling_constant`.
+        c_k, from `find_joint_constants` or `estimate_joint_constants`.
     max_weight : float
         Largest weight of a kept event.
 
@@ -232,6 +232,44 @@ def find_joint_constants(
     )
     constants: NDArray[np.float64] = constant * np.sqrt(n_skims * a)
     return constants
+
+
+def estimate_joint_constants(
+    constants: ArrayLike, retention_rates: ArrayLike
+) -> NDArray[np.float64]:
+    r"""Return c_k of `joint_keep_probability` from what is known of each skim alone.
+
+    .. math:: c_k' = g / \sqrt{r_k}, \quad \ln g = \tfrac1K \sum_k \ln(c_k \sqrt{r_k})
+
+    The importances are those of `find_joint_constants`, 1 / r_k; the common factor, which
+    would need the joint distribution of the scores, is the geometric mean of the single
+    ones. For one skim it is exact.
+
+    Parameters
+    ----------
+    constants : array_like of float, shape (n_skims,)
+        Of `find_sampling_constant`.
+    retention_rates : array_like of float, shape (n_skims,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_skims,)
+
+    Raises
+    ------
+    UsageError
+        If a constant or a rate is not a number > 0.
+    """
+    c = np.asarray(constants, dtype=np.float64)
+    rate = np.asarray(retention_rates, dtype=np.float64)
+    for name, values in (("sampling constant", c), ("retention rate", rate)):
+        if not np.all(np.isfinite(values) & (values > 0)):
+            raise UsageError(f"{name}: expected numbers > 0, got {values.tolist()}")
+    if len(c) == 1:
+        return c
+    common = np.exp(np.mean(np.log(c * np.sqrt(rate))))
+    joint: NDArray[np.float64] = common / np.sqrt(rate)
+    return joint
 
 
 def fit_official_constants(

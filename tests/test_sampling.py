@@ -107,14 +107,15 @@ def test_find_joint_constants_cannot_be_improved_by_changing_p_anywhere():
         assert mean_cost(np.clip(p * np.exp(change), 0.01, 1.0), scores) > best
 
 
-def test_find_joint_constants_cost_less_than_the_maximum_and_single_constants():
+def test_find_joint_constants_cost_less_than_estimates_and_these_less_than_the_maximum():
     scores = draw_scores()
     single = [sampling.find_sampling_constant(s, **COST) for s in scores.T]
     joint = sampling.find_joint_constants(scores, **COST)
+    estimate = sampling.estimate_joint_constants(single, scores.mean(axis=0))
     p = sampling.joint_keep_probability
     costs = [
         mean_cost(p(scores, joint), scores),
-        mean_cost(p(scores, single), scores),
+        mean_cost(p(scores, estimate), scores),
         mean_cost(np.clip(np.sqrt(scores) * single, 0.01, 1).max(axis=1), scores),
         mean_cost(np.ones(len(scores)), scores),
     ]
@@ -216,3 +217,31 @@ def test_fit_official_constants_never_beats_the_closed_form_on_calibrated_scores
 def test_fit_official_constants_refuse_what_has_no_minimum(logit: Any, passes: Any):
     with pytest.raises(UsageError, match="different logits"):
         sampling.fit_official_constants(np.array(logit), np.array(passes), **COST)
+
+
+def test_estimate_joint_constants_is_a_plain_geometric_mean():
+    found = sampling.estimate_joint_constants([2.0, 1.0, 4.0], [0.04, 0.25, 0.01])
+    common = (2.0 * 0.2 * 1.0 * 0.5 * 4.0 * 0.1) ** (1 / 3)
+    assert found == pytest.approx([common / 0.2, common / 0.5, common / 0.1])
+    assert sampling.estimate_joint_constants([1.7], [0.05]).tolist() == [1.7]
+    assert sampling.estimate_joint_constants([1.7] * 3, [0.05] * 3) == pytest.approx(
+        [1.7] * 3
+    )
+
+
+def test_estimate_joint_constants_cost_little_more_than_the_optimum():
+    scores = draw_scores()
+    single = [sampling.find_sampling_constant(s, **COST) for s in scores.T]
+    estimate = sampling.estimate_joint_constants(single, scores.mean(axis=0))
+    optimum = sampling.find_joint_constants(scores, **COST)
+    p = sampling.joint_keep_probability
+    ratio = mean_cost(p(scores, estimate), scores) / mean_cost(
+        p(scores, optimum), scores
+    )
+    assert 1.0 <= ratio < 1.01
+
+
+@pytest.mark.parametrize(("c", "rate"), [(0.0, 0.1), (np.nan, 0.1), (1.0, 0.0)])
+def test_estimate_joint_constants_refuse_impossible_values(c: float, rate: float):
+    with pytest.raises(UsageError, match="expected numbers > 0"):
+        sampling.estimate_joint_constants([1.0, c], [0.1, rate])
