@@ -6,7 +6,7 @@ A decision is a pure function of the event, the score and the seed; see `uniform
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy as np
 from smartfilter.errors import UsageError
 from smartfilter.sampling import (
     MAX_WEIGHT,
+    estimate_joint_constants,
+    joint_keep_probability,
     official_keep_probability,
-    optimal_keep_probability,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from smartfilter.events import Events
     from smartfilter.model_info import ModelInfo
+    from smartfilter.working_point_file import SavedWorkingPoint
 
 __all__ = [
     "MODES",
@@ -125,7 +127,7 @@ class SkimSettings:
     threshold : float
         Keep if score >= threshold.
     constant : float
-        c of `optimal_keep_probability`.
+        c_k of `joint_keep_probability`.
     slope, offset : float
         a and b of `official_keep_probability`.
     """
@@ -157,7 +159,8 @@ class DecisionSettings:
     ------
     UsageError
         If the mode is unknown, there is no skim, a threshold is not from 0 to 1 (NaN
-        would drop everything) or the maximum weight is below 1.
+        would drop everything), a sampling constant is not a number > 0, or the maximum weight
+        is below 1.
     """
 
     mode: str
@@ -177,6 +180,11 @@ class DecisionSettings:
                 raise UsageError(
                     f"threshold of {skim.name}: expected a number from 0 to 1, "
                     f"got {skim.threshold}"
+                )
+            if not 0.0 < skim.constant < np.inf:
+                raise UsageError(
+                    f"sampling constant of {skim.name}: expected a number > 0, "
+                    f"got {skim.constant}"
                 )
         if not self.max_weight >= 1:
             raise UsageError(
@@ -200,7 +208,9 @@ class DecisionSettings:
         ----------
         info : ModelInfo
         skims : sequence of str
-            Skims that decide; by default all of the model.
+            Skims that decide; by default all of the model. Of several, the sampling
+            constants are those of
+            `smartfilter.sampling.estimate_joint_constants`.
         mode : str
             One of `MODES`.
         threshold : float, optional
@@ -215,12 +225,13 @@ class DecisionSettings:
         UsageError
             If a skim is not in the model or a setting makes no sense.
         """
-        chosen = []
+        chosen, rates = [], []
         for name in skims or info.skim_names:
             if name not in info.skim_names:
                 raise UsageError(_name_nearest("skim", name, info.skim_names))
             column = info.skim_names.index(name)
             constants = info.skims[column].get_calibration(event_type or "default")
+            rates.append(constants.retention_rate)
             chosen.append(
                 SkimSettings(
                     name=name,
@@ -232,7 +243,29 @@ class DecisionSettings:
                 )
             )
         ceiling = min(info.skims[skim.column].max_weight for skim in chosen)
-        return cls(mode, tuple(chosen), seed=seed, max_weight=ceiling)
+        joint = estimate_joint_constants([skim.constant for skim in chosen], rates)
+        together = tuple(
+            replace(skim, constant=float(c))
+            for skim, c in zip(chosen, joint, strict=True)
+        )
+        return cls(mode, together, seed=seed, max_weight=ceiling)
+
+    def with_working_point(self, point: SavedWorkingPoint) -> DecisionSettings:
+        """Return the same with thresholds, constants and maximum weight of a file.
+
+        It replaces what the model recommends for its own times; a and b of ``official``
+        stay. The caller compares skims and model with
+        `smartfilter.working_point_file.SavedWorkingPoint.require_match`.
+        """
+        skims = tuple(
+            replace(
+                skim,
+                threshold=point.thresholds[skim.name],
+                constant=point.constants[skim.name],
+            )
+            for skim in self.skims
+        )
+        return replace(self, skims=skims, max_weight=point.max_weight)
 
 
 def _name_nearest(what: str, name: str, known: Sequence[str]) -> str:
@@ -272,8 +305,8 @@ def decide(
     """Return what happens to each event.
 
     - ``threshold``: kept if the score of any skim reaches its threshold; weight 1.
-    - ``sample``: one random number u per event and one probability p, the largest of
-      `optimal_keep_probability` over the skims; kept if u < p, every skim weighs 1/p.
+    - ``sample``: one random number u per event and one probability p, that of
+      `joint_keep_probability`; kept if u < p, every skim weighs 1/p.
     - ``official``: as basf2's SmartBackground module: each skim draws on its own with
       `official_keep_probability`, weighs 1/p if drawn, else 0; kept if any is drawn.
     - ``debug``: everything is kept with weight 1.
@@ -312,15 +345,13 @@ def _keep_probabilities(
             for column, k in zip(logit.T, skims, strict=True)
         ]
         return np.stack(rows, axis=1)
+    joint: NDArray[np.float64]
     if settings.mode == "sample":
-        rows = [
-            optimal_keep_probability(column, k.constant, max_weight=ceiling)
-            for column, k in zip(score.T, skims, strict=True)
-        ]
-        joint = np.max(rows, axis=0)
+        constants = [k.constant for k in skims]
+        joint = joint_keep_probability(score, constants, max_weight=ceiling)
     else:
         thresholds = np.array([k.threshold for k in skims])
-        joint = (score >= thresholds).any(axis=1).astype(np.float64)
+        joint = np.any(score >= thresholds, axis=1).astype(np.float64)
     return np.repeat(joint[:, None], len(skims), axis=1)
 
 

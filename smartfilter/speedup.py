@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BestThreshold",
+    "ThresholdCurve",
     "effective_sample_size",
     "find_best_threshold",
     "printed_formula",
@@ -36,6 +37,7 @@ __all__ = [
     "speedup_limit",
     "speedup_with_costs",
     "substituted_formula",
+    "threshold_curve",
     "threshold_speedup",
 ]
 
@@ -245,9 +247,55 @@ class BestThreshold(NamedTuple):
     fpr: float
 
 
+class ThresholdCurve(NamedTuple):
+    """Every threshold that tells the events apart, falling; each of shape (n,)."""
+
+    threshold: NDArray[Any]
+    tpr: NDArray[np.float64]
+    fpr: NDArray[np.float64]
+
+
+def threshold_curve(
+    score: NDArray[Any],
+    passes: NDArray[Any],
+    *,
+    sample_weight: NDArray[Any] | None = None,
+) -> ThresholdCurve:
+    """Return tpr and fpr of every threshold.
+
+    Parameters
+    ----------
+    score : ndarray of float, shape (n_events,)
+        Larger is more likely to pass; an event is kept if score >= threshold.
+    passes : ndarray of bool or float, shape (n_events,)
+        Labels, or pass probabilities in their place: an event with probability s then
+        counts as s of a passing and 1 - s of a failing event.
+    sample_weight : ndarray of float, shape (n_events,), optional
+        Generated events that each event stands for; 1 by default.
+
+    Raises
+    ------
+    UsageError
+        If there is no passing or no failing event.
+    """
+    y = np.asarray(passes, dtype=np.float64)
+    if not np.any(y > 0) or not np.any(y < 1):
+        raise UsageError("best threshold: expected passing and failing events, got one")
+    weight = np.ones(len(score)) if sample_weight is None else sample_weight
+    order = np.argsort(-score, kind="stable")
+    f1 = np.cumsum((weight * y)[order])
+    f0 = np.cumsum((weight * (1.0 - y))[order])
+    last_of_tie = np.append(np.diff(score[order]) != 0, True)
+    return ThresholdCurve(
+        score[order][last_of_tie],
+        np.minimum((f1 / f1[-1])[last_of_tie], 1.0),
+        np.minimum((f0 / f0[-1])[last_of_tie], 1.0),
+    )
+
+
 def find_best_threshold(
     score: NDArray[Any],
-    passes: NDArray[np.bool_],
+    passes: NDArray[Any],
     *,
     retention_rate: float,
     t_g: float,
@@ -262,39 +310,31 @@ def find_best_threshold(
 
     Parameters
     ----------
-    score : ndarray of float, shape (n_events,)
-        Larger is more likely to pass; an event is kept if score >= threshold.
-    passes : ndarray of bool, shape (n_events,)
+    score, passes, sample_weight
+        As in `threshold_curve`.
     retention_rate, t_g, t_s, t_n : float
         As in `threshold_speedup`.
-    sample_weight : ndarray of float, shape (n_events,), optional
-        Generated events that each event stands for; 1 by default.
 
     Raises
     ------
     UsageError
         If there is no passing or no failing event.
     """
-    if not passes.any() or passes.all():
-        raise UsageError("best threshold: expected passing and failing events, got one")
-    weight = np.ones(len(score)) if sample_weight is None else sample_weight
-    order = np.argsort(-score, kind="stable")
-    f1 = np.cumsum((weight * passes)[order])
-    f0 = np.cumsum((weight * ~passes)[order])
-    last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    f1, f0 = (f1 / f1[-1])[last_of_tie], (f0 / f0[-1])[last_of_tie]
+    curve = threshold_curve(score, passes, sample_weight=sample_weight)
     speedup = threshold_speedup(
-        tpr=np.minimum(f1, 1.0),
-        fpr=np.minimum(f0, 1.0),
+        tpr=curve.tpr,
+        fpr=curve.fpr,
         retention_rate=retention_rate,
         t_g=t_g,
         t_s=t_s,
         t_n=t_n,
     )
     best = int(np.argmax(speedup))
-    threshold = float(score[order][last_of_tie][best])
     return BestThreshold(
-        threshold, float(speedup[best]), float(f1[best]), float(f0[best])
+        float(curve.threshold[best]),
+        float(speedup[best]),
+        float(curve.tpr[best]),
+        float(curve.fpr[best]),
     )
 
 
@@ -339,6 +379,7 @@ def _differentiate(
 ) -> float:
     """Return the derivative by central differences, one-sided at a border."""
     points = []
+    step = max(step, 1e-8 * abs(values[name]))
     for value in (values[name] - step, values[name] + step):
         try:
             points.append((value, float(formula(**{**values, name: value}))))

@@ -16,7 +16,7 @@ PACKAGE = Path(smartfilter.__file__).parent
 
 LAYERS = (
     {"errors", "pdg", "events", "event_type", "sampling", "speedup"},
-    {"io", "decision", "presets"},
+    {"io", "decision", "presets", "working_point", "working_point_file"},
     {"graphs", "models"},
     {"model_info"},
     {"onnx_config"},

@@ -12,6 +12,9 @@ from smartfilter import decision, sampling
 from smartfilter.decision import DecisionSettings, SkimSettings, decide
 from smartfilter.errors import UsageError
 from smartfilter.events import PARTICLE_COLUMNS, Events, offsets_from_counts
+from smartfilter.graphs import PRESETS
+from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
+from smartfilter.pdg import load_vocabulary
 
 COST: dict[str, Any] = {"t_g": 1.0, "t_s": 100.0, "t_n": 0.5}
 
@@ -61,7 +64,7 @@ def test_decide_sample_equals_a_plain_loop():
     result = decide(events, settings=make_settings("sample", 3), **inputs)
     u = decision.uniform(events, 7)
     for i, scores in enumerate(inputs["scores"].astype(float)):
-        p = max(min(1.0, max(1.5 * s**0.5, 0.01)) for s in scores)
+        p = min(1.0, max(1.5 * (sum(scores) / 3) ** 0.5, 0.01))
         assert result.keep[i] == (u[i] < p)
         assert result.keep_probability[i] == pytest.approx([p] * 3)
         assert result.weight[i] == pytest.approx([1 / p if u[i] < p else 0.0] * 3)
@@ -160,6 +163,41 @@ def test_official_keep_probability_is_the_modules_three_branches():
     logits = np.array([-60.0, -2.0, 0.4, 3.0])
     p = sampling.official_keep_probability(logits, 0.5, 0.4)
     assert p == pytest.approx([0.01, np.exp(-1.2), 1.0, 1.0])
+
+
+def make_info(*skims: tuple[str, float, float]) -> ModelInfo:
+    """A model of skims with name, retention rate and sampling constant."""
+    return ModelInfo(
+        preset="smart_background",
+        features=(),
+        vocabulary=load_vocabulary(PRESETS["smart_background"].vocabulary),
+        skims=tuple(
+            SkimInfo(name, None, {"default": Calibration(1, 0, r, 0.2, c, 0.5, 0)})
+            for name, r, c in skims
+        ),
+        network="none",
+        settings={},
+        n_parameters=0,
+    )
+
+
+def test_settings_from_a_model_of_several_skims_have_joint_constants():
+    info = make_info(("a", 0.04, 2.0), ("b", 0.25, 1.0), ("c", 0.01, 3.0))
+    one = DecisionSettings.from_model(info, skims=["a"], mode="sample")
+    assert [skim.constant for skim in one.skims] == [2.0]
+    two = DecisionSettings.from_model(info, skims=["b", "a"], mode="sample")
+    common = (2.0 * 0.2 * 1.0 * 0.5) ** 0.5
+    assert [skim.constant for skim in two.skims] == pytest.approx(
+        [common / 0.5, common / 0.2]
+    )
+    assert [skim.column for skim in two.skims] == [1, 0]
+
+
+@pytest.mark.parametrize("constant", [0.0, -1.0, np.nan, np.inf])
+def test_settings_refuse_a_constant_that_is_no_number_above_zero(constant: float):
+    skim = SkimSettings("skim0", 0, threshold=0.2, constant=constant)
+    with pytest.raises(UsageError, match="constant of skim0"):
+        DecisionSettings("sample", (skim,))
 
 
 @pytest.mark.parametrize("threshold", [np.nan, -0.1, 1.1, np.inf])

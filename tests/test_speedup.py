@@ -171,6 +171,21 @@ def test_propagate_uses_correlations_and_stays_inside_the_borders():
     assert error > 0
 
 
+def test_propagate_of_an_error_that_rounding_made_is_zero_and_not_a_failure():
+    values = {"tpr": 1.0 - 2e-16, "fpr": 0.1, **CASE}
+    value, error = speedup.propagate(speedup.threshold_speedup, values, {"tpr": 1e-17})
+    assert value == pytest.approx(speedup.threshold_speedup(**values))
+    assert error == pytest.approx(0.0, abs=1e-14)
+
+
+def test_threshold_curve_of_probabilities_is_the_expectation_of_labels():
+    score = np.array([0.2, 0.9, 0.5, 0.5])
+    curve = speedup.threshold_curve(score, score)
+    assert curve.threshold.tolist() == [0.9, 0.5, 0.2]
+    assert curve.tpr == pytest.approx([0.9 / 2.1, 1.9 / 2.1, 1.0])
+    assert curve.fpr == pytest.approx([0.1 / 1.9, 1.1 / 1.9, 1.0])
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("tpr", 1.2), ("fpr", -0.1), ("t_s", -1.0), ("t_g", np.inf)]
 )

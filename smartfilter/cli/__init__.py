@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "ROC, calibration and speedup of a model on unseen events.",
     "export": "Write a model as ONNX for the official SmartBackground module.",
     "speedup": "Evaluate the speedup formulas.",
+    "working-point": "Best threshold and sampling constant for your times.",
     "measure": "Run the chain with and without the filter and compare.",
     "decay-table": "Show how the Belle II decay table reaches Pythia.",
     "inspect": "Show what an event file or a model file holds.",

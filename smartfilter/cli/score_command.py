@@ -37,6 +37,11 @@ __all__ = ["command"]
     help="Keep if the score reaches it.  [the model's best working point]",
 )
 @click.option(
+    "--working-point",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Thresholds and sampling constants of smartfilter working-point -o.",
+)
+@click.option(
     "--event-type",
     type=EVENT_TYPE,
     help="Type of all events.  [the file's, else inferred]",
@@ -56,6 +61,7 @@ def command(
     skims: tuple[str, ...],
     mode: str,
     threshold: float | None,
+    working_point: Path | None,
     event_type: str | None,
     seed: int,
     device: str,
@@ -78,6 +84,7 @@ def command(
     from smartfilter.decision import DecisionSettings
     from smartfilter.io import ScoreWriter, open_events
     from smartfilter.scoring import Scorer
+    from smartfilter.working_point_file import read_working_point
 
     scorer = Scorer(model, device=device, batch_size=batch_size)
     settings = DecisionSettings.from_model(
@@ -89,6 +96,12 @@ def command(
         event_type=event_type,
     )
     names = [skim.name for skim in settings.skims]
+    if working_point is not None:
+        if threshold is not None:
+            raise click.UsageError("give --threshold or --working-point, not both")
+        point = read_working_point(working_point)
+        point.require_match(names, scorer.digest)
+        settings = settings.with_working_point(point)
     source = open_events(files)
     with ExitStack() as stack:
         writer = None
