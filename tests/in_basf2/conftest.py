@@ -11,11 +11,17 @@ from typing import Any
 
 import pytest
 
-import smartfilter
-
 DOUBLE = Path(__file__).parent / "double"
-HOSTED = ("basf2_host", "event_reader", "module", "training_writer")
-"""Modules of smartfilter that depend on the host."""
+HOSTED = (
+    "smartfilter.basf2_host",
+    "smartfilter.event_reader",
+    "smartfilter.module",
+    "smartfilter.training_writer",
+    "smartfilter.pipeline.modules",
+    "smartfilter.pipeline.chain",
+    "smartfilter.pipeline.measurement",
+)
+"""Modules of smartfilter that depend on the host, some through others."""
 
 
 def _is_of_double(module: ModuleType) -> bool:
@@ -29,20 +35,27 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     Returns the names ``basf2``, ``Belle2``, ``logs``, ``store``, ``ROOT``.
     """
     monkeypatch.syspath_prepend(str(DOUBLE))
-    for name in HOSTED:
-        monkeypatch.delitem(sys.modules, f"smartfilter.{name}", raising=False)
-        monkeypatch.delattr(smartfilter, name, raising=False)
+    before = {name: sys.modules.pop(name, None) for name in HOSTED}
     basf2, root = import_module("basf2"), import_module("ROOT")
     logs, store = import_module("basf2.logs"), import_module("basf2.store")
     yield SimpleNamespace(
         basf2=basf2, ROOT=root, Belle2=root.Belle2, logs=logs, store=store.store
     )
     for name, module in list(sys.modules.items()):
-        if _is_of_double(module) or name in [f"smartfilter.{n}" for n in HOSTED]:
+        if _is_of_double(module):
             del sys.modules[name]
-    for name in HOSTED:
-        if hasattr(smartfilter, name):
-            delattr(smartfilter, name)
+    for name, previous in before.items():
+        _put_back(name, previous)
+
+
+def _put_back(name: str, module: ModuleType | None) -> None:
+    """Undo an import, or restore what was imported before."""
+    parent, _, attribute = name.rpartition(".")
+    if module is not None:
+        sys.modules[name] = module
+        setattr(sys.modules[parent], attribute, module)
+    elif sys.modules.pop(name, None) is not None:
+        delattr(sys.modules[parent], attribute)
 
 
 @pytest.fixture

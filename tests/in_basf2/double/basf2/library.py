@@ -42,13 +42,14 @@ def collect_events(data: Any, *, primaries_only: bool) -> Events:
     particles = list(PyStoreArray("MCParticles"))
     columns: dict[str, list[float]] = {name: [] for name in PARTICLE_COLUMNS}
     rows = [p for p in particles if p.isPrimaryParticle() or not primaries_only]
+    positions = {particle.position: row for row, particle in enumerate(rows)}
     for row, particle in enumerate(rows):
         mother = particle.getMother()
         columns["pdg"].append(particle.pdg)
         columns["status"].append(particle.status)
         columns["array_index"].append(row)
-        position = next((i for i, p in enumerate(rows) if p is mother), -1)
-        columns["mother_index"].append(position)
+        above = -1 if mother is None else positions.get(mother.position, -1)
+        columns["mother_index"].append(above)
         for name in _REALS:
             columns[name].append(particle.reals[name])
     return Events.from_columns(

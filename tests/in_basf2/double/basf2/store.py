@@ -77,6 +77,7 @@ class MCParticle:
 
     def __init__(self) -> None:
         self.array: list[MCParticle] = []
+        self.position = -1
         self.pdg = self.status = self.mother = 0
         self.reals = dict.fromkeys(
             ("mass", "energy", "px", "py", "pz", "prod_time", "x", "y", "z"), 0.0
@@ -118,7 +119,7 @@ class MCParticle:
     getVertex = getProductionVertex
 
     def getArrayIndex(self) -> int:
-        return next(i for i, p in enumerate(self.array) if p is self)
+        return self.position
 
     def getIndex(self) -> int:
         return self.getArrayIndex() + 1
@@ -316,6 +317,7 @@ class PyStoreArray(_Handle):
         if entry.value is None:
             entry.value = []
         new = CLASSES[self._name]()
-        new.array = entry.value
+        if isinstance(new, MCParticle):
+            new.array, new.position = entry.value, len(entry.value)
         entry.value.append(new)
         return new
