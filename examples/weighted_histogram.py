@@ -1,14 +1,16 @@
 """Analyse a filtered sample: histograms with weights, next to the unfiltered ones.
 
-Simulates the same events without a filter, with a threshold and with sampling, and
-compares the number of tracks of the events that pass the skim. A threshold loses events,
-some kinds more than others; sampled events, each counted with its weight, give the
-unfiltered histogram on average. Writes ``weighted_histogram.png``.
+Takes three samples of the same events: all of them, those that a threshold keeps, and
+those that sampling keeps, with the weights that the filter stores; and compares the number
+of tracks where the skim is passed. A threshold loses events, some kinds more than others;
+sampled events, each counted with its weight, give the unfiltered histogram on average.
+Writes ``weighted_histogram.png``.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +78,7 @@ def plot(histograms: dict[str, tuple[Any, Any]], file: Path) -> None:
     plt.close(figure)
 
 
-def main(n_events: int = 3000) -> None:
+def main(n_events: int = 1000) -> None:
     """Print the table and draw the figure."""
     events = make_sample(n_events)
     scorer = Scorer()
@@ -90,9 +92,7 @@ def main(n_events: int = 3000) -> None:
     histograms = {
         name: fill(values, weight[passes]) for name, weight in weights.items()
     }
-    bins = [
-        f"{low}-{high - 1}" for low, high in zip(EDGES[:-1], EDGES[1:], strict=True)
-    ]
+    bins = [f"{low}-{high - 1}" for low, high in pairwise(EDGES)]
     print(f"{n_events} generated events, passing {SKIM}, by number of tracks")
     print(f"{'':18}" + "".join(f"{name:>14}" for name in [*bins, "all"]))
     for name, (total, error) in histograms.items():

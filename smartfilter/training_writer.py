@@ -153,7 +153,7 @@ class TrainingDataWriter(basf2.Module):
         except SmartFilterError as error:
             basf2.B2ERROR(f"{self.name()}: {error}")
             return
-        # A job that fails does not call terminate(): leave no temporary file.
+        # A job that fails elsewhere does not call terminate(): leave no temporary file.
         weakref.finalize(self, self._writer.discard)
 
     def _open(self) -> LabelledWriter:
@@ -181,6 +181,14 @@ class TrainingDataWriter(basf2.Module):
         """Write the event with its labels."""
         if self._writer is None:
             raise UsageError("TrainingDataWriter: event() called before initialize()")
+        try:
+            self._writer.write(self._label())
+        except SmartFilterError:
+            self._writer.discard()
+            raise
+        self.n_written += 1
+
+    def _label(self) -> Events:
         events = self.recorder.take(self._event.identity)
         labels = {
             skim: np.array([self._read(f"passes_{skim}") > 0]) for skim in self._skims
@@ -189,8 +197,7 @@ class TrainingDataWriter(basf2.Module):
         if self._weight:
             weight = self._read(self._weight)
             variables["sample_weight"] = np.array([weight], dtype=np.float32)
-        self._writer.write(events.with_labels(labels, variables))
-        self.n_written += 1
+        return events.with_labels(labels, variables)
 
     def _read(self, name: str) -> float:
         info = self._event.extra_info
