@@ -7,6 +7,7 @@ import may read the command line.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from smartfilter.errors import UsageError
@@ -27,6 +28,7 @@ __all__ = [
     "derive_seed",
     "find_payload_file",
     "import_root",
+    "list_skim_names",
     "open_array",
     "open_object",
 ]
@@ -96,3 +98,16 @@ def derive_seed(seed: int | None) -> int:
         return seed
     digest = hashlib.sha256(str(basf2.get_random_seed()).encode()).digest()
     return int.from_bytes(digest[:8], "big")
+
+
+def list_skim_names(skims: Any) -> tuple[str, ...]:
+    """Return the names of skims.
+
+    Parameters
+    ----------
+    skims : str, skim object of basf2, or iterable of them
+        A CombinedSkim is an iterable of its members.
+    """
+    if isinstance(skims, str) or not isinstance(skims, Iterable):
+        skims = (skims,)
+    return tuple(skim if isinstance(skim, str) else str(skim.name) for skim in skims)

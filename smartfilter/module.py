@@ -12,11 +12,15 @@ Needs torch and numpy alone, because a basf2 environment brings its own packages
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from smartfilter.basf2_host import basf2, derive_seed, find_payload_file
+from smartfilter.basf2_host import (
+    basf2,
+    derive_seed,
+    find_payload_file,
+    list_skim_names,
+)
 from smartfilter.decision import Decision, DecisionSettings, decide
 from smartfilter.errors import InputError, SmartFilterError, UsageError
 from smartfilter.event_reader import EventReader
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 
     from smartfilter.scoring import Scores
 
-__all__ = ["FilterCounts", "SmartFilter", "add_smartfilter", "list_skim_names"]
+__all__ = ["FilterCounts", "SmartFilter", "add_smartfilter"]
 
 WARN_UNSCORABLE = 0.01
 """Share of unscorable events above which the module warns at the end."""
@@ -219,29 +223,15 @@ class SmartFilter(basf2.Module):
         )
 
     def _open_scores(self, path: str | Path) -> None:
-        settings = {
-            "threshold": self._threshold,
-            "model": self._model,
-            "payload": self._payload,
-            "seed": self._seed,
-        }
-        given = [name for name, value in settings.items() if value is not None]
-        if given:
-            raise UsageError(
-                f"scores: expected no {' and no '.join(given)} beside a score file, "
-                "which has its own"
-            )
         lookup = ScoreLookup(path)
-        if self._skims and set(self._skims) != set(lookup.skims):
-            raise UsageError(
-                f"skims: expected {', '.join(lookup.skims)}, for which '{path}' "
-                f"decides, got {', '.join(self._skims)}; score again with --skim"
-            )
-        if self._mode not in (None, lookup.mode):
-            raise UsageError(
-                f"mode: expected {lookup.mode}, that of '{path}', got {self._mode}; "
-                "score again with --mode"
-            )
+        lookup.check(
+            skims=self._skims,
+            mode=self._mode,
+            threshold=self._threshold,
+            model=self._model,
+            payload=self._payload,
+            seed=self._seed,
+        )
         self._lookup = lookup
         self._names = lookup.skims
         basf2.B2INFO(
@@ -381,19 +371,6 @@ class SmartFilter(basf2.Module):
         if key not in self._warned:
             self._warned.add(key)
             basf2.B2WARNING(f"{self.name()}: {message} (reported once)")
-
-
-def list_skim_names(skims: Any) -> tuple[str, ...]:
-    """Return the names of skims.
-
-    Parameters
-    ----------
-    skims : str, skim object of basf2, or iterable of them
-        A CombinedSkim is an iterable of its members.
-    """
-    if isinstance(skims, str) or not isinstance(skims, Iterable):
-        skims = (skims,)
-    return tuple(skim if isinstance(skim, str) else str(skim.name) for skim in skims)
 
 
 def add_smartfilter(

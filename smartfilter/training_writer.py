@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smartfilter import __version__
-from smartfilter.basf2_host import basf2
+from smartfilter.basf2_host import basf2, list_skim_names
 from smartfilter.errors import InputError, SmartFilterError, UsageError
 from smartfilter.event_reader import EventReader
 from smartfilter.events import encode_event_type
-from smartfilter.module import list_skim_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@
     smartfilter score gen.root -o flags.parquet --mode sample
     basf2 steering/basf2_two_passes.py -- simulate gen.root --scores flags.parquet
 
-Batches on a CPU are several times faster per event than single events, and scoring can
+Scoring a file is faster per event than scoring in the path, one event at a time, and can
 use a GPU. The second job finds each decision by experiment, run, production and event
 number, so events of one score file must have different numbers: give parallel jobs
 different runs. Event numbers that the file lacks are simulated and counted.

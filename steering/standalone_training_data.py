@@ -3,8 +3,8 @@
 python steering/standalone_training_data.py -n 2000 -o mixed.parquet
 smartfilter train mixed.parquet -o model.pt
 
-The same two modules run in basf2, see basf2_training_data.py. In bulk,
-``smartfilter produce`` makes such files several times faster.
+The same two modules run in basf2, see basf2_training_data.py. For many events use
+``smartfilter produce``: blocks of events, several processes, resume.
 """
 
 from __future__ import annotations

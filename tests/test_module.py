@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import smartfilter.framework as basf2
 import smartfilter.module
+from smartfilter.basf2_host import list_skim_names
 from smartfilter.decision import uniform
 from smartfilter.errors import InputError, ModelFileError, UsageError
 from smartfilter.events import (
@@ -30,7 +31,7 @@ from smartfilter.graphs import PRESETS
 from smartfilter.io import ScoreWriter
 from smartfilter.model_file import save_model
 from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
-from smartfilter.module import SmartFilter, add_smartfilter, list_skim_names
+from smartfilter.module import SmartFilter, add_smartfilter
 from smartfilter.pdg import load_vocabulary
 from smartfilter.scoring import Scorer
 

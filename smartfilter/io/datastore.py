@@ -2,10 +2,9 @@
 
 The only place that touches MCParticle objects. Nothing of basf2 is imported here.
 
-Access to C++ objects from Python costs about a microsecond per call, ten calls per
-particle: `read_rows` is what runs everywhere. `compile_reader` has ROOT compile the same
-loop in C++. It was compiled and run with stand-ins for basf2's headers, **never in a
-release**, and is used on request only.
+`read_rows` runs everywhere, with some fifteen calls of C++ from Python per particle.
+`compile_reader` has ROOT compile the same loop. It was compiled and run with stand-ins
+for basf2's headers, **never in a release**, and is used on request only.
 """
 
 from __future__ import annotations
