@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
 from smartfilter.cli import COMMANDS, main
+from smartfilter.cli.generate_command import command as generate
 from smartfilter.cli.options import EVENT_TYPE
 from smartfilter.events import EVENT_TYPES
 from smartfilter.io import open_events, read_scores
@@ -296,6 +298,14 @@ def test_help_of_each_command_has_an_example(run, name: str):
 
 def test_event_types_of_the_options_are_those_of_events():
     assert tuple(EVENT_TYPE.choices) == EVENT_TYPES
+
+
+def test_decay_table_choices_are_those_of_the_generator():
+    generator = pytest.importorskip("smartfilter.pipeline.generator")
+    option = next(p for p in generate.params if p.name == "decay_table")
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == generator.DECAY_TABLES
+    assert option.default == generator.DECAY_TABLES[0]
 
 
 def test_unknown_command_names_the_nearest(run):

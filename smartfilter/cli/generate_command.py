@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE, OutputPath
+from smartfilter.cli.options import EVENT_TYPE, OutputPath, decay_table_option
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 if TYPE_CHECKING:
@@ -28,12 +28,7 @@ BLOCK = 2_000
 @click.option("--experiment", type=click.IntRange(0, 1023), default=0)
 @click.option("--run", type=click.IntRange(min=0), default=1)
 @click.option("--first-event", type=click.IntRange(min=0), default=1)
-@click.option(
-    "--decay-table",
-    type=click.Choice(["pythia", "belle2"]),
-    default="pythia",
-    show_default=True,
-)
+@decay_table_option
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @json_option
 def command(

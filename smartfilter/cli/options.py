@@ -7,12 +7,21 @@ from typing import Any
 
 import click
 
-__all__ = ["EVENT_TYPE", "OutputPath"]
+__all__ = ["EVENT_TYPE", "OutputPath", "decay_table_option"]
 
 EVENT_TYPE = click.Choice(
     ["ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar"]
 )
 """`smartfilter.events.EVENT_TYPES`, which loads NumPy; a test compares the two."""
+
+decay_table_option = click.option(
+    "--decay-table",
+    type=click.Choice(["belle2", "pythia"]),
+    default="belle2",
+    show_default=True,
+    help="Branching fractions of DECAY_BELLE2.DEC, or Pythia's own.",
+)
+"""`smartfilter.pipeline.generator.DECAY_TABLES`; a test compares the two."""
 
 
 class OutputPath(click.Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE
+from smartfilter.cli.options import EVENT_TYPE, decay_table_option
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 __all__ = ["command"]
@@ -24,12 +24,7 @@ __all__ = ["command"]
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--step", type=click.FloatRange(min=0.0, min_open=True), default=1.0)
-@click.option(
-    "--decay-table",
-    type=click.Choice(["pythia", "belle2"]),
-    default="pythia",
-    show_default=True,
-)
+@decay_table_option
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @json_option
 def command(

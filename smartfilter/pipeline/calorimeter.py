@@ -17,7 +17,7 @@ from smartfilter.pipeline.geometry import (
     hits_calorimeter,
 )
 from smartfilter.pipeline.kernels import inner_kernel, kernel
-from smartfilter.pipeline.matter import lose_energy
+from smartfilter.pipeline.matter import cross_matter
 from smartfilter.pipeline.random import (
     exponential,
     normal,
@@ -176,7 +176,9 @@ def _ionise(flight: Flight, physics: Physics, end: float) -> float:
     depth, p = 0.0, float(flight.state[MOMENTUM])
     while depth < end and p > 0.0:
         path = min(physics.step, end - depth)
-        p = lose_energy(flight.stream, flight.state[MASS], p, path * CSI.density, CSI)
+        areal, straggling = path * CSI.density, physics.straggling
+        mass = flight.state[MASS]
+        p = cross_matter(flight.stream, mass, p, areal, CSI, straggling)
         depth += path
     return p
 

@@ -8,7 +8,7 @@ centre-of-mass frame (GeV), where delta E and Mbc are plain numbers.
 from __future__ import annotations
 
 from enum import IntFlag
-from math import sqrt
+from math import log, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -189,7 +189,44 @@ def combine_all(store: Store, table: ModeTable, beam_energy: float) -> None:
                 break
         if possible:
             _limit(store, table, mode, beam_energy)
-            _combine(store, table, mode, beam_energy)
+            if table.window[mode] == _BEAM:
+                _combine_best(store, table, mode, beam_energy)
+            else:
+                _combine(store, table, mode, beam_energy)
+
+
+@inner_kernel
+def _combine_best(
+    store: Store, table: ModeTable, mode: int, beam_energy: float
+) -> None:
+    """Combine a mode whose mother's list holds the best candidate alone.
+
+    The mode's best candidate is one among as many as met the cuts, at most one of them
+    right: its odds are divided by their number, the combinatorial background as the
+    event itself shows it.
+    """
+    mother = table.mother[mode]
+    row, scratch = mother * CAPACITY, mother * CAPACITY + 1
+    size, found = store.size[mother], store.found[mother]
+    _copy(store, row, scratch)
+    store.size[mother] = 0
+    _combine(store, table, mode, beam_energy)
+    n = store.found[mother] - found
+    if n > 0:
+        store.quality[row] -= log(n)
+    if size > 0 and (n == 0 or store.quality[row] <= store.quality[scratch]):
+        _copy(store, scratch, row)
+    store.size[mother] = 1 if n > 0 else size
+
+
+@inner_kernel
+def _copy(store: Store, source: int, target: int) -> None:
+    """Copy a candidate to another row."""
+    store.four[target, :] = store.four[source, :]
+    store.used[target, :] = store.used[source, :]
+    store.quality[target] = store.quality[source]
+    store.value[target, :] = store.value[source, :]
+    store.mode[target] = store.mode[source]
 
 
 @inner_kernel

@@ -101,7 +101,8 @@ class Mode:
     decay : str
         ``mother -> daughter daughter ...`` in the names of `SPECIES`.
     branching : float
-        Branching fraction (PDG 2024, rounded); its log is the prior of the mode.
+        Branching fraction through any resonances (``DECAY_BELLE2.DEC``, times that of
+        K_S -> pi+ pi- where needed); its log is the prior of the mode.
     width, sigma : float
         Half width of the window and resolution (GeV) of the mass or of delta E.
     window : Window
@@ -136,23 +137,23 @@ def _charm() -> list[Mode]:
     narrow, wide = (0.020, 0.006), (0.035, 0.013)
     hh = ("K- pi+", "K- K+", "pi- pi+", "K+ pi-")
     return [
-        Mode("J/psi -> e+ e-", 0.0597, 0.100, 0.020),
-        Mode("J/psi -> mu+ mu-", 0.0596, 0.050, 0.015),
+        Mode("J/psi -> e+ e-", 0.0594, 0.100, 0.020),
+        Mode("J/psi -> mu+ mu-", 0.0593, 0.050, 0.015),
         Mode("D0 -> K- pi+", 0.0395, *narrow),
-        Mode("D0 -> K- pi+ pi0", 0.144, *wide),
-        Mode("D0 -> K- pi+ pi+ pi-", 0.0822, *narrow),
-        Mode("D0 -> K_S0 pi+ pi-", 0.0280 * 0.692, *narrow),
-        Mode("D0 -> K_S0 pi0", 0.0124 * 0.692, *wide),
-        Mode("D0 -> K_S0 pi+ pi- pi0", 0.0520 * 0.692, *wide),
-        Mode("D0 -> K- K+", 0.0041, *narrow),
+        Mode("D0 -> K- pi+ pi0", 0.1484, *wide),
+        Mode("D0 -> K- pi+ pi+ pi-", 0.08719, *narrow),
+        Mode("D0 -> K_S0 pi+ pi-", 0.01952, *narrow),
+        Mode("D0 -> K_S0 pi0", 0.008581, *wide),
+        Mode("D0 -> K_S0 pi+ pi- pi0", 0.03793, *wide),
+        Mode("D0 -> K- K+", 0.00408, *narrow),
         Mode("D+ -> K- pi+ pi+", 0.0938, *narrow),
-        Mode("D+ -> K- pi+ pi+ pi0", 0.0625, *wide),
-        Mode("D+ -> K_S0 pi+", 0.0156 * 0.692, *narrow),
-        Mode("D+ -> K_S0 pi+ pi0", 0.0736 * 0.692, *wide),
-        Mode("D+ -> K_S0 pi+ pi+ pi-", 0.0310 * 0.692, *narrow),
-        Mode("D+ -> K- K+ pi+", 0.0097, *narrow),
-        Mode("D_s+ -> K+ K- pi+", 0.0537, *narrow),
-        Mode("D_s+ -> K_S0 K+", 0.0145 * 0.692, *narrow),
+        Mode("D+ -> K- pi+ pi+ pi0", 0.06324, *wide),
+        Mode("D+ -> K_S0 pi+", 0.01081, *narrow),
+        Mode("D+ -> K_S0 pi+ pi0", 0.05093, *wide),
+        Mode("D+ -> K_S0 pi+ pi+ pi-", 0.0182, *narrow),
+        Mode("D+ -> K- K+ pi+", 0.01213, *narrow),
+        Mode("D_s+ -> K+ K- pi+", 0.0647, *narrow),
+        Mode("D_s+ -> K_S0 K+", 0.01038, *narrow),
         # With the D at its nominal mass, these windows are windows on m(D*) - m(D).
         Mode("D*0 -> D0 pi0", 0.647, 0.0030, 0.0012),
         Mode("D*+ -> D0 pi+", 0.677, 0.0025, 0.0008),
@@ -165,45 +166,44 @@ def _charm() -> list[Mode]:
 def _beauty() -> list[Mode]:
     """Return the modes of B mesons.
 
-    B0 -> anti-D0 pi+ pi- is left out, because the B+ makes most of such candidates. Where
-    PDG has no value, that of a similar mode is taken.
+    B0 -> anti-D0 pi+ pi- is left out, because the B+ makes most of such candidates.
     """
     branching = {
-        "B0 -> D- pi+": 2.51e-3,
-        "B0 -> D- pi+ pi0": 7.6e-3,
-        "B0 -> D- pi+ pi+ pi-": 6.0e-3,
-        "B0 -> D- pi+ pi+ pi- pi0": 1.0e-2,
-        "B0 -> D- K+": 2.05e-4,
-        "B0 -> D- D0 K+": 1.07e-3,
-        "B0 -> D- D_s+": 7.2e-3,
-        "B0 -> D*- pi+": 2.74e-3,
-        "B0 -> D*- pi+ pi0": 1.5e-2,
-        "B0 -> D*- pi+ pi+ pi-": 7.21e-3,
-        "B0 -> D*- pi+ pi+ pi- pi0": 1.76e-2,
-        "B0 -> D*- K+": 2.1e-4,
-        "B0 -> D*- D0 K+": 2.5e-3,
-        "B0 -> D*- D*0 K+": 1.06e-2,
-        "B0 -> D*- D_s+": 8.0e-3,
-        "B0 -> J/psi K_S0": 8.91e-4 / 2 * 0.692,
-        "B0 -> J/psi K+ pi-": 1.15e-3,
-        "B0 -> J/psi K_S0 pi+ pi-": 4.5e-4 / 2 * 0.692,
-        "B+ -> anti-D0 pi+": 4.61e-3,
-        "B+ -> anti-D0 pi+ pi0": 1.34e-2,
-        "B+ -> anti-D0 pi+ pi+ pi-": 5.6e-3,
-        "B+ -> anti-D0 pi+ pi+ pi- pi0": 1.0e-2,
-        "B+ -> anti-D0 K+": 3.6e-4,
-        "B+ -> anti-D0 D0 K+": 1.45e-3,
-        "B+ -> anti-D0 D_s+": 9.0e-3,
-        "B+ -> anti-D*0 pi+": 5.17e-3,
-        "B+ -> anti-D*0 pi+ pi0": 9.8e-3,
-        "B+ -> anti-D*0 pi+ pi+ pi-": 1.03e-2,
-        "B+ -> anti-D*0 D_s+": 7.6e-3,
-        "B+ -> D- pi+ pi+": 1.07e-3,
-        "B+ -> D*- pi+ pi+": 1.35e-3,
-        "B+ -> D*- pi+ pi+ pi0": 1.5e-2,
-        "B+ -> J/psi K+": 1.02e-3,
-        "B+ -> J/psi K+ pi+ pi-": 8.1e-4,
-        "B+ -> J/psi K_S0 pi+": 1.1e-3 / 2 * 0.692,
+        "B0 -> D- pi+": 0.002521,
+        "B0 -> D- pi+ pi0": 0.007797,
+        "B0 -> D- pi+ pi+ pi-": 0.005761,
+        "B0 -> D- pi+ pi+ pi- pi0": 0.002955,
+        "B0 -> D- K+": 0.0001859,
+        "B0 -> D- D0 K+": 0.00107,
+        "B0 -> D- D_s+": 0.007237,
+        "B0 -> D*- pi+": 0.002743,
+        "B0 -> D*- pi+ pi0": 0.007142,
+        "B0 -> D*- pi+ pi+ pi-": 0.006717,
+        "B0 -> D*- pi+ pi+ pi- pi0": 0.002313,
+        "B0 -> D*- K+": 0.0002121,
+        "B0 -> D*- D0 K+": 0.00247,
+        "B0 -> D*- D*0 K+": 0.01102,
+        "B0 -> D*- D_s+": 0.008045,
+        "B0 -> J/psi K_S0": 0.0003021,
+        "B0 -> J/psi K+ pi-": 0.001316,
+        "B0 -> J/psi K_S0 pi+ pi-": 0.0007833,
+        "B+ -> anti-D0 pi+": 0.004675,
+        "B+ -> anti-D0 pi+ pi0": 0.009832,
+        "B+ -> anti-D0 pi+ pi+ pi-": 0.00557,
+        "B+ -> anti-D0 pi+ pi+ pi- pi0": 0.004455,
+        "B+ -> anti-D0 K+": 0.0003626,
+        "B+ -> anti-D0 D0 K+": 0.001724,
+        "B+ -> anti-D0 D_s+": 0.00901,
+        "B+ -> anti-D*0 pi+": 0.004901,
+        "B+ -> anti-D*0 pi+ pi0": 0.0105,
+        "B+ -> anti-D*0 pi+ pi+ pi-": 0.009407,
+        "B+ -> anti-D*0 D_s+": 0.008218,
+        "B+ -> D- pi+ pi+": 0.001193,
+        "B+ -> D*- pi+ pi+": 0.001383,
+        "B+ -> D*- pi+ pi+ pi0": 0.002765,
+        "B+ -> J/psi K+": 0.001006,
+        "B+ -> J/psi K+ pi+ pi-": 0.001025,
+        "B+ -> J/psi K_S0 pi+": 0.0004519,
     }
     modes = []
     for decay, fraction in branching.items():

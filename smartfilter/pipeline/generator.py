@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DECAY_TABLES", "Generator"]
 
-DECAY_TABLES = ("pythia", "belle2")
+DECAY_TABLES = ("belle2", "pythia")
 
 BATCH_SIZE = 2000
 """Events generated at once; has no influence on the events."""
@@ -56,9 +56,9 @@ class Generator:
     first_event : int
         Number of the first event; the next ones count up.
     decay_table : str
-        ``pythia`` (Pythia's own) or ``belle2`` (branching fractions of
-        ``DECAY_BELLE2.DEC``, see `smartfilter.pipeline.decay_table`; some seconds once
-        per process, same speed afterwards).
+        ``belle2`` (branching fractions of ``DECAY_BELLE2.DEC``, see
+        `smartfilter.pipeline.decay_table`; three seconds once per process, then as
+        fast as the other) or ``pythia`` (Pythia's own).
     smear_beams : bool
         Whether beam energies and interaction point vary from event to event, as they
         do in basf2 (5.13 and 2.375 MeV; 6.4 um, 42 nm, 154 um); else the origin and
@@ -84,7 +84,7 @@ class Generator:
         experiment: int = 0,
         run: int = 1,
         first_event: int = 1,
-        decay_table: str = "pythia",
+        decay_table: str = "belle2",
         smear_beams: bool = True,
         radiation: bool = True,
     ) -> None:

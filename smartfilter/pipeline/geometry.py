@@ -69,9 +69,11 @@ class Physics(NamedTuple):
         Longest step of charged particles (cm).
     field : float
         Field along z (T).
-    scattering, energy_loss, decays, interactions, background : bool
-        Multiple scattering; ionisation and radiation of charged particles in the
-        tracker; decays in flight of pions, kaons and muons; nuclear interactions and
+    scattering, energy_loss, straggling, decays, interactions, background : bool
+        Multiple scattering in the tracker; ionisation and radiation of charged
+        particles in the tracker; fluctuations of both (without them ionisation takes its
+        mean and nothing radiates), in the tracker and of hadrons and muons in the
+        calorimeter; decays in flight of pions, kaons and muons; nuclear interactions and
         photon conversions in the tracker; clusters and tracks of the machine.
     """
 
@@ -79,6 +81,7 @@ class Physics(NamedTuple):
     field: float = 1.5
     scattering: bool = True
     energy_loss: bool = True
+    straggling: bool = True
     decays: bool = True
     interactions: bool = True
     background: bool = True
@@ -99,6 +102,8 @@ class Material(NamedTuple):
         Radiation length (g/cm^2).
     cut : float
         Energy above which knock-on electrons are sampled one by one (GeV); our choice.
+    sternheimer : tuple of float
+        a, k, x0, x1 of the density effect (PDG eq. 34.7).
     """
 
     electrons: float
@@ -106,12 +111,19 @@ class Material(NamedTuple):
     density: float
     radiation_length: float
     cut: float
+    sternheimer: tuple[float, float, float, float]
 
 
-SILICON = Material(0.49848, 173.0e-9, 2.329, 21.82, 5.0e-5)
-GAS = Material(0.5866, 45.0e-9, 7.3e-4, 48.7, 2.0e-6)
-"""Helium and ethane, 50 : 50 by volume, added up by Bragg's rule."""
-CSI = Material(0.41569, 553.1e-9, 4.510, 8.39, 5.0e-4)
+SILICON = Material(
+    0.49848, 173.0e-9, 2.329, 21.82, 5.0e-5, (0.14921, 3.2546, 0.2015, 2.8716)
+)
+GAS = Material(0.5870, 45.0e-9, 7.03e-4, 48.6, 2.0e-6, (0.1676, 3.0, 1.6, 4.0))
+"""Helium and ethane, 50 : 50 by volume at 23 degrees C (densities of basf2's
+``cdc/data/CDC-Materials.xml``), added up by Bragg's rule; wires are left out. Density
+effect by Sternheimer and Peierls' rule for gases, Phys. Rev. B 3 (1971) 3681."""
+CSI = Material(
+    0.41569, 553.1e-9, 4.510, 8.39, 5.0e-4, (0.25381, 2.6657, 0.0395, 3.3353)
+)
 
 INTERACTION_LENGTH_SILICON = 108.4
 INTERACTION_LENGTH_CSI = 38.04  # cm
@@ -127,10 +139,10 @@ CYLINDER_RADIUS = np.array(
     [1.0, 1.4, 2.2, 3.9, 8.0, 10.4, 13.5, 16.0, 112.0, VOLUME_RADIUS]
 )
 CYLINDER_RADIATION = np.array(
-    [0.0073, 0.0021, 0.0021, 0.007, 0.007, 0.007, 0.007, 0.0025, 0.20, 0.0]
+    [0.0079, 0.0021, 0.0021, 0.007, 0.007, 0.007, 0.007, 0.0029, 0.20, 0.0]
 )
 CYLINDER_AREAL = np.array(
-    [0.28, 0.046, 0.046, 0.153, 0.153, 0.153, 0.153, 0.1, 5.2, 0.0]
+    [0.30, 0.046, 0.046, 0.153, 0.153, 0.153, 0.153, 0.1, 5.2, 0.0]
 )
 N_CYLINDERS = len(CYLINDER_RADIUS)
 VERTEX_FIRST, VERTEX_LAST, CHAMBER_WALL = 1, 6, 7

@@ -22,10 +22,13 @@ __all__ = [
     "count_surfaces",
     "find_crossing",
     "find_radius",
+    "settle_on_cylinder",
 ]
 
 CURVATURE = 0.00299792458
 """Curvature of a unit charge: momentum (GeV) x curvature (1/cm) / field (T)."""
+
+_GRAZING = 0.01  # cosine below which a crossing is not refined
 
 
 @kernel
@@ -113,6 +116,24 @@ def find_crossing(
         if other < fraction:
             return 0, side, other
     return change, 0, fraction
+
+
+@inner_kernel
+def settle_on_cylinder(
+    state: NDArray[np.float64], radius: float, curvature: float
+) -> float:
+    """Move along the helix to a cylinder close by (one step of Newton's method).
+
+    The chord that finds a crossing leaves the particle off the surface by the
+    sagitta of the step. Returns the path, 0 for a grazing particle.
+    """
+    now = find_radius(state)
+    slope = (state[X] * state[UX] + state[Y] * state[UY]) / now
+    if abs(slope) < _GRAZING:
+        return 0.0
+    path: float = (radius - now) / slope
+    advance(state, path, curvature)
+    return path
 
 
 @inner_kernel

@@ -8,7 +8,7 @@ Group, Phys. Rev. D 110 (2024) 030001, section 34, called PDG below.
 
 from __future__ import annotations
 
-from math import e, exp, log, sqrt
+from math import exp, log, sqrt
 from typing import TYPE_CHECKING
 
 from smartfilter.pipeline.kernels import inner_kernel, kernel
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "bremsstrahlung_energy",
     "bremsstrahlung_rate",
+    "cross_matter",
     "deflect",
+    "ionisation_loss",
     "lose_energy",
     "scattering_angle",
     "stopping_power",
@@ -33,6 +35,10 @@ __all__ = [
 _BETHE = 0.307075e-3  # K of PDG eq. 34.5, GeV cm^2/mol
 _M_E = 0.51099895e-3
 _PLASMA = 28.816e-9  # plasma energy / sqrt(density Z/A), GeV
+_TWO_LN_10 = 2.0 * log(10.0)
+_LARGEST_BRACKET = 20.0  # of Bethe's formula, at our energies in any material
+_LARGEST_SHARE = 0.2  # of the kinetic energy, lost in one piece of a layer
+_THIN = 0.001  # share of the kinetic energy below which a layer is one piece
 
 
 @inner_kernel
@@ -46,10 +52,17 @@ def _largest_transfer(mass: float, gamma: float) -> float:
 
 @inner_kernel
 def _density_effect(beta_gamma2: float, material: Material) -> float:
-    """Return delta / 2 in its high-energy form (PDG eq. 34.6), where positive."""
+    """Return delta / 2 (PDG eqs. 34.6 and 34.7), without that of slow particles in Si."""
+    a, k, x0, x1 = material.sternheimer
+    x = log(beta_gamma2) / _TWO_LN_10
+    if x < x0:
+        return 0.0
     plasma2 = _PLASMA * _PLASMA * material.density * material.electrons
     ratio = plasma2 * beta_gamma2 / (material.excitation * material.excitation)
-    return 0.5 * log(ratio) - 0.5 if ratio > e else 0.0
+    delta = log(ratio) - 1.0
+    if x < x1:
+        delta += a * (x1 - x) ** k
+    return max(0.5 * delta, 0.0)
 
 
 @kernel
@@ -69,10 +82,10 @@ def stopping_power(mass: float, p: float, material: Material) -> float:
 
 
 @kernel
-def lose_energy(
+def ionisation_loss(
     stream: NDArray[np.uint64], mass: float, p: float, areal: float, material: Material
 ) -> float:
-    """Return the momentum after ionisation losses; 0 if the particle stops.
+    """Return the energy lost by ionisation (GeV) in a layer so thin that p stays.
 
     The mean is `stopping_power`. Knock-on electrons above the cut of the material are a
     Poisson process with the spectrum of PDG eq. 34.8. The many small losses have the
@@ -101,7 +114,54 @@ def lose_energy(
         while product > limit:
             loss += _knock_on_energy(stream, cut, largest, beta2)
             product *= uniform(stream)
-    return _momentum_after(mass, energy - loss)
+    return loss
+
+
+@kernel
+def lose_energy(
+    stream: NDArray[np.uint64], mass: float, p: float, areal: float, material: Material
+) -> float:
+    """Return the momentum after `ionisation_loss`; 0 if the particle stops."""
+    loss = ionisation_loss(stream, mass, p, areal, material)
+    return _momentum_after(mass, sqrt(p * p + mass * mass) - loss)
+
+
+@kernel
+def cross_matter(
+    stream: NDArray[np.uint64],
+    mass: float,
+    p: float,
+    areal: float,
+    material: Material,
+    straggling: bool,
+) -> float:
+    """Return the momentum behind a layer of any thickness; 0 if the particle stops.
+
+    The layer is cut into pieces that take at most a fifth of the kinetic energy, and
+    the loss in a piece is that of the momentum expected in its middle: the mean
+    is right to 1 % and to second order in the pieces. A thin layer (a bound on the loss says so) is
+    taken at once. Without ``straggling`` the loss is the mean.
+    """
+    while areal > 0.0 and p > 0.0:
+        energy = sqrt(p * p + mass * mass)
+        kinetic = p * p / (energy + mass)
+        bound = (
+            _LARGEST_BRACKET * _BETHE * material.electrons * energy * energy / (p * p)
+        )
+        if straggling and areal * bound < _THIN * kinetic:
+            loss = ionisation_loss(stream, mass, p, areal, material)
+            return _momentum_after(mass, energy - loss)
+        power = stopping_power(mass, p, material)
+        piece = min(areal, _LARGEST_SHARE * kinetic / power)
+        middle = energy - 0.5 * piece * power
+        p_middle = sqrt(middle * middle - mass * mass)
+        if straggling:
+            loss = ionisation_loss(stream, mass, p_middle, piece, material)
+        else:
+            loss = piece * stopping_power(mass, p_middle, material)
+        p = _momentum_after(mass, energy - loss)
+        areal -= piece
+    return p
 
 
 @inner_kernel

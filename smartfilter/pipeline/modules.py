@@ -136,6 +136,8 @@ class GeneratorModule(SourceModule):
     seed : int
     experiment, run, first_event : int
         Identity of the events, see `Generator`.
+    decay_table : str
+        ``belle2`` or ``pythia``, see `Generator`.
     block_size : int
         Events generated at once.
     """
@@ -149,6 +151,7 @@ class GeneratorModule(SourceModule):
         experiment: int = 0,
         run: int = 1,
         first_event: int = 1,
+        decay_table: str = "belle2",
         block_size: int = BLOCK_SIZE,
     ) -> None:
         super().__init__()
@@ -159,6 +162,7 @@ class GeneratorModule(SourceModule):
         self._seed = seed
         self._experiment, self._run = experiment, run
         self._first_event = first_event
+        self._decay_table = decay_table
         self._block_size = block_size
 
     def make_blocks(self) -> Iterator[Events]:
@@ -169,6 +173,7 @@ class GeneratorModule(SourceModule):
             experiment=self._experiment,
             run=self._run,
             first_event=self._first_event,
+            decay_table=self._decay_table,
         )
         sizes = (
             min(self._block_size, self._n_events - first)

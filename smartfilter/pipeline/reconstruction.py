@@ -2,7 +2,8 @@
 
 Stands for basf2's reconstruction and Full Event Interpretation (Keck et al., Comput.
 Softw. Big Sci. 3 (2019) 6): particle lists are combined bottom up, each candidate
-carries log odds (mode prior, pulls, log PID shares), and the best B0 and B+
+carries log odds (mode prior, pulls, log PID shares, for a B less the log of the number
+of candidates of its mode), and the best B0 and B+
 of the event are kept with their pseudo signal probability.
 """
 
@@ -101,6 +102,8 @@ VALUE_COLUMNS: Mapping[str, str] = {
     "visible_energy": "energy of tracks (as pions) and clusters, CM frame, GeV",
     "missing_energy": "CM energy less visible energy, GeV",
     "missing_mass2": "squared mass of what is missing, GeV^2",
+    "lepton_momentum": "largest CM momentum of an e or mu from the beams, GeV (0: none)",
+    "photon_energy": "largest CM energy of a cluster without a track, GeV (0: none)",
 }
 """Float columns of `Reconstructed`. Event shapes use what `COUNT_COLUMNS` counts."""
 
@@ -118,6 +121,8 @@ _FIRST_D, _LAST_D = SPECIES.index("D0"), SPECIES.index("D-")
 _FIRST_DSTAR, _LAST_DSTAR = SPECIES.index("D*0"), SPECIES.index("D*-")
 _DSTAR_HH, _ANTI_DSTAR_HH = SPECIES.index("D*+:hh"), SPECIES.index("D*-:hh")
 _B0, _BPLUS, _B0_PI0PI0 = (SPECIES.index(k) for k in ("B0", "B+", "B0:pi0pi0"))
+_FIRST_LEPTON, _LAST_LEPTON = SPECIES.index("e+"), SPECIES.index("mu-")
+_PHOTON = SPECIES.index("gamma")
 _PION_MASS = MASSES["pi+"]
 _MANY_TRACKS, _MANY_PHOTONS = int(Overflow.TRACKS), int(Overflow.PHOTONS)
 
@@ -271,6 +276,8 @@ def _reconstruct_events(
         _count(store, counts[:, event])
         _rate_best(store, _B0, values[0:3, event])
         _rate_best(store, _BPLUS, values[3:6, event])
+        values[12, event] = _find_fastest(store, _FIRST_LEPTON, _LAST_LEPTON)
+        values[13, event] = _find_fastest(store, _PHOTON, _PHOTON)
         _describe_event(
             own_tracks,
             own_clusters,
@@ -324,6 +331,17 @@ def _count(store: Store, counts: NDArray[Any]) -> None:
     counts[13] = found[_B0_PI0PI0]
     counts[14] = store.mode[_B0 * CAPACITY] if store.size[_B0] else -1
     counts[15] = store.mode[_BPLUS * CAPACITY] if store.size[_BPLUS] else -1
+
+
+@inner_kernel
+def _find_fastest(store: Store, first: int, last: int) -> float:
+    """Return the largest CM momentum in the lists from first to last, 0 if empty."""
+    largest2 = 0.0
+    for species in range(first, last + 1):
+        begin = species * CAPACITY
+        for p in store.four[begin : begin + store.size[species]]:
+            largest2 = max(largest2, p[1] * p[1] + p[2] * p[2] + p[3] * p[3])
+    return sqrt(largest2)
 
 
 @inner_kernel

@@ -12,7 +12,7 @@ radiation below 2 MeV is part of the constant loss.
 
 from __future__ import annotations
 
-from math import cos, log, pi, sin, sqrt
+from math import cos, exp, log, pi, sin, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,6 @@ from smartfilter.pipeline.kernels import inner_kernel, kernel
 from smartfilter.pipeline.matter import (
     bremsstrahlung_energy,
     bremsstrahlung_rate,
-    deflect,
 )
 from smartfilter.pipeline.random import exponential, uniform
 from smartfilter.pipeline.storage import UX, UY, UZ, Block, X, Y, Z
@@ -189,6 +188,29 @@ def _track_photon(
 
 
 @inner_kernel
+def _scatter(
+    stream: NDArray[np.uint64], now: NDArray[np.float64], variance: float
+) -> None:
+    """Turn a direction by multiple scattering, in place, however strong it is.
+
+    ``variance`` is that of the projected angle. The cosine has the mean exp(-variance)
+    of diffusion on the sphere (Lewis, Phys. Rev. 78 (1950) 526) and the density
+    exp(kappa cos), which is the Gaussian for small angles (Fisher, Proc. R. Soc. A 217
+    (1953) 295; kappa from the mean after Banerjee et al., J. Mach. Learn. Res. 6
+    (2005) 1345).
+    """
+    mean = exp(-variance)
+    kappa = mean * (3.0 - mean * mean) / (1.0 - mean * mean)
+    u, cosine = uniform(stream), 0.0
+    if kappa > 1e-6:
+        cosine = 1.0 + log(1.0 - u * (1.0 - exp(-2.0 * kappa))) / kappa
+    else:
+        cosine = 1.0 - 2.0 * u
+    cosine = min(max(cosine, -1.0), 1.0)
+    now[UX], now[UY], now[UZ] = _turn(now, cosine, 2.0 * pi * uniform(stream))
+
+
+@inner_kernel
 def _track_electron(
     block: Block,
     stream: NDArray[np.uint64],
@@ -200,6 +222,9 @@ def _track_electron(
 
     Each step ends at a photon, after ``longest``, or with the energy. The rate of
     photons at the start of a step is an upper bound for it; thinning makes it exact.
+    The direction changes in the middle, where the energy is left. With the
+    constant loss, the variance of the angle over a step from E to E' is exactly
+    (13.6 MeV)^2 / (E E') times its radiation lengths.
     """
     energy = now[_ENERGY]
     while energy > _ELECTRON_CUT:
@@ -208,19 +233,19 @@ def _track_electron(
         to_photon = exponential(stream) / rate
         radiates = to_photon < path
         path = min(path, to_photon)
-        half = 0.5 * path
-        x, y = now[X] + half * now[UX], now[Y] + half * now[UY]
-        z = now[Z] + half * now[UZ]
-        if not _deposit(block, _LOSS * path, x, y, z):
-            return n
+        half, after = 0.5 * path, energy - _LOSS * path
         for i in range(3):
-            now[X + i] += path * now[UX + i]
-        energy -= _LOSS * path
+            now[X + i] += half * now[UX + i]
+        if not _deposit(block, _LOSS * path, now[X], now[Y], now[Z]):
+            return n
         thickness = path / _RADIATION_LENGTH
-        deflect(stream, now, 0.0136 / energy * sqrt(thickness))
+        _scatter(stream, now, 0.0136 * 0.0136 / (energy * after) * thickness)
+        for i in range(3):
+            now[X + i] += half * now[UX + i]
+        energy = after
         if radiates:
-            after = bremsstrahlung_rate(energy, _ELECTRON_CUT) / _RADIATION_LENGTH
-            if uniform(stream) * rate < after:
+            left = bremsstrahlung_rate(energy, _ELECTRON_CUT) / _RADIATION_LENGTH
+            if uniform(stream) * rate < left:
                 photon = bremsstrahlung_energy(stream, energy, _ELECTRON_CUT)
                 u = now[UX], now[UY], now[UZ]
                 n = _push(block, n, now, u, photon, 0.0)

@@ -30,11 +30,17 @@ __all__ = [
     "get_skim",
 ]
 
-B0_PROBABILITY_MIN = 8e-6
+B0_PROBABILITY_MIN = 1.54e-6
 """Smallest pseudo signal probability of the best B0: about 5 % of mixed events pass."""
 
-BPLUS_PROBABILITY_MIN = 7e-5
+BPLUS_PROBABILITY_MIN = 8.3e-6
 """Smallest pseudo signal probability of the best B+: about 5 % of charged ones pass."""
+
+LEPTON_MOMENTUM_MIN = 1.4
+"""GeV, CM frame: above it, most leptons of B events come from B -> X l nu."""
+
+PHOTON_ENERGY_CM_MIN = 2.0
+"""GeV, CM frame: above it, B -> X_s gamma and the end of the pi0 spectrum."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +106,29 @@ def _select_tau(event: Reconstructed) -> NDArray[np.bool_]:
     return np.asarray(few & balanced & lost & (event["thrust"] > 0.85))
 
 
+def _select_lepton(event: Reconstructed) -> NDArray[np.bool_]:
+    return np.asarray(
+        _is_hadronic(event) & (event["lepton_momentum"] > LEPTON_MOMENTUM_MIN)
+    )
+
+
+def _select_photon(event: Reconstructed) -> NDArray[np.bool_]:
+    return np.asarray(
+        _is_hadronic(event) & (event["photon_energy"] > PHOTON_ENERGY_CM_MIN)
+    )
+
+
 def _select_pi0pi0(event: Reconstructed) -> NDArray[np.bool_]:
     return np.asarray(event["n_b0_pi0pi0"] > 0)
 
 
 SKIMS = (
+    Skim(
+        "SLUntagged",
+        "11160200",
+        "hadronic event with an e or mu of more than 1.4 GeV in the CM frame",
+        _select_lepton,
+    ),
     Skim(
         "feiHadronicB0",
         "11180100",
@@ -119,6 +143,12 @@ SKIMS = (
         _select_bplus,
     ),
     Skim("feiHadronic", "11180500", "feiHadronicB0 or feiHadronicBplus", _select_b),
+    Skim(
+        "BtoXgamma",
+        "12160100",
+        "hadronic event with a photon of more than 2 GeV in the CM frame",
+        _select_photon,
+    ),
     Skim(
         "InclusiveLambda",
         "15410300",

@@ -41,13 +41,14 @@ from smartfilter.pipeline.helix import (
     count_surfaces,
     find_crossing,
     find_radius,
+    settle_on_cylinder,
 )
 from smartfilter.pipeline.kernels import inner_kernel, kernel
 from smartfilter.pipeline.matter import (
     bremsstrahlung_energy,
     bremsstrahlung_rate,
+    cross_matter,
     deflect,
-    lose_energy,
     scattering_angle,
 )
 from smartfilter.pipeline.random import exponential, uniform
@@ -148,9 +149,11 @@ def _act(
     """
     state, mass = flight.state, flight.state[MASS]
     if physics.energy_loss:
-        if flight.identity[KIND] == ELECTRON:
+        straggling = physics.straggling
+        if flight.identity[KIND] == ELECTRON and straggling:
             _radiate(flight, thickness)
-        p = lose_energy(flight.stream, mass, state[MOMENTUM], areal, material)
+        p = state[MOMENTUM]
+        p = cross_matter(flight.stream, mass, p, areal, material, straggling)
         state[MOMENTUM] = p
         if p <= 0.0:
             flight.identity[FATE] = STOPPED
@@ -159,6 +162,22 @@ def _act(
         width = scattering_angle(mass, state[MOMENTUM], thickness, total)
         deflect(flight.stream, state, width)
     state[AREAL] += areal
+
+
+@inner_kernel
+def _act_gas(flight: Flight, physics: Physics, path: float) -> None:
+    """Act with the gas along a path just flown.
+
+    The path is bent in its middle, not at its end: the variance of the displacement
+    is that of continuous scattering to second order in the step.
+    """
+    state = flight.state
+    ux, uy, uz, half = state[UX], state[UY], state[UZ], 0.5 * path
+    areal, thickness = path * GAS.density, path * _GAS_RADIATION
+    _act(flight, physics, GAS, areal, thickness, _GAS_TOTAL)
+    state[X] += half * (state[UX] - ux)
+    state[Y] += half * (state[UY] - uy)
+    state[Z] += half * (state[UZ] - uz)
 
 
 @inner_kernel
@@ -234,17 +253,28 @@ def _count_layers(radius: float) -> int:
 
 
 @inner_kernel
-def _collect_chamber_hits(flight: Flight, before: float, radius: float) -> None:
-    """Count the chamber layers crossed on the first way out, between two radii."""
+def _collect_chamber_hits(
+    flight: Flight, before: float, z: float, radius: float
+) -> None:
+    """Count the chamber layers crossed on the first way out.
+
+    The step began at the radius ``before`` and at ``z`` and ends at ``radius``; a layer
+    is as long as the wires, wherever the step ends.
+    """
     state, identity = flight.state, flight.identity
-    if identity[CURLING] == 1 or not CHAMBER_BACKWARD < state[Z] < CHAMBER_FORWARD:
+    if identity[CURLING] == 1:
         return
     first, last = _count_layers(before), _count_layers(radius)
     if last < first and identity[OUTWARD] == 1:
         identity[CURLING] = 1
     while first < last:
-        if uniform(flight.stream) < _CHAMBER_EFFICIENCY:
-            _record_hit(flight, radius)
+        layer = CHAMBER_INNER + (first + 0.5) * CHAMBER_SPACING
+        height = z + (layer - before) / (radius - before) * (state[Z] - z)
+        if (
+            CHAMBER_BACKWARD < height < CHAMBER_FORWARD
+            and uniform(flight.stream) < _CHAMBER_EFFICIENCY
+        ):
+            _record_hit(flight, layer)
         first += 1
 
 
@@ -326,15 +356,17 @@ def transport(flight: Flight, physics: Physics) -> None:
             state[X], state[Y], state[Z], state[UX], state[UY] = x, y, z, ux, uy
             path *= fraction
             advance(state, path, curvature)
+            if change != 0:
+                circle = CYLINDER_RADIUS[shell + min(change, 0)]
+                path += settle_on_cylinder(state, circle, curvature)
             radius = find_radius(state)
         state[PATH] += path
         state[PROPER] -= path * state[MASS] / state[MOMENTUM]
         if shell == CHAMBER_WALL + 1 and slab == 2:
-            thickness = path * _GAS_RADIATION
-            _act(flight, physics, GAS, path * GAS.density, thickness, _GAS_TOTAL)
+            _act_gas(flight, physics, path)
             if identity[FATE] != FLYING:
                 return
-            _collect_chamber_hits(flight, before, radius)
+            _collect_chamber_hits(flight, before, z, radius)
         if change != 0:
             index = shell + min(change, 0)
             shell += change

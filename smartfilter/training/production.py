@@ -66,7 +66,7 @@ def plan_parts(
     n_events: int,
     seed: int = 1,
     step: float = 1.0,
-    decay_table: str = "pythia",
+    decay_table: str = "belle2",
 ) -> list[Part]:
     """Return the parts of a production of ``n_events`` events."""
     encode_event_type(event_type)

@@ -252,12 +252,12 @@ def test_simulate_photon_clusters_have_energy_and_direction(energy):
 
 
 def test_simulate_photons_convert_in_matter():
-    """Beam pipe to quartz at 90 degrees: 24.7 % of a radiation length."""
+    """Beam pipe to quartz at 90 degrees: 25.3 % of a radiation length."""
     events, _, _ = shoot(22, 1.0, 3000, angles=(85, 95))
     clusters = Detector(physics=QUIET).simulate(events)
     tracks = clusters.tracks
     found = np.unique(np.repeat(np.arange(3000), np.diff(tracks.offsets)))
-    inner = 0.0073 + 2 * 0.0021 + 4 * 0.007 + 0.0025
+    inner = 0.0079 + 2 * 0.0021 + 4 * 0.007 + 0.0029
     expected = 1 - math.exp(-7 / 9 * inner)
     assert len(found) / 3000 == pytest.approx(expected, abs=0.012)
 

@@ -302,7 +302,7 @@ def test_generate_daughters_are_made_where_and_when_the_mother_decays() -> None:
 @pytest.mark.parametrize(
     ("codes", "below_b", "literature", "tolerance"),
     [
-        # PDG 2024, admixture of B+ and B0; tolerance: relative, for Pythia's table.
+        # PDG 2024, admixture of B+ and B0; tolerance: relative, for DECAY_BELLE2.DEC.
         ((11,), True, 0.1084, 0.08),
         ((13,), True, 0.1084, 0.08),
         ((443,), False, 0.01094, 0.35),
@@ -310,7 +310,11 @@ def test_generate_daughters_are_made_where_and_when_the_mother_decays() -> None:
         ((413,), False, 0.225, 0.40),
         ((310,), False, 0.32, 0.30),
         ((321,), False, 0.789, 0.15),
-        ((333,), False, 0.0343, 0.60),
+        ((333,), False, 0.0343, 0.15),
+        ((221,), False, 0.176, 0.15),
+        ((111,), False, 2.35, 0.20),
+        ((3122,), False, 0.040, 0.30),
+        ((2212,), False, 0.080, 0.35),
     ],
 )
 def test_generate_inclusive_rates_are_near_the_measured_ones(

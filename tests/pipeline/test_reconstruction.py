@@ -632,3 +632,48 @@ def test_event_variables_are_all_columns_as_float32():
     assert set(variables) == {*COUNT_COLUMNS, *VALUE_COLUMNS}
     assert all(v.dtype == np.float32 and v.shape == (5,) for v in variables.values())
     np.testing.assert_allclose(variables["r2"], result["r2"], rtol=1e-6)
+
+
+def test_fastest_lepton_and_photon_equal_a_plain_loop():
+    events = [([], []), *random_events(72, 20)]
+    result = reconstruct(detect(events))
+    for i, (tracks, clusters) in enumerate(events):
+        momenta = [0.0]
+        for row in tracks:
+            p = np.array([row["px"], row["py"], row["pz"]])
+            for kind, least in (("e", 0.3), ("mu", 0.6)):
+                if row[PID[kind]] == 0.0 and abs(row["d0"]) < 0.5:
+                    four = vector.obj(px=p[0], py=p[1], pz=p[2], mass=MASS[kind])
+                    if np.linalg.norm(p) > least:
+                        momenta.append(four.boostCM_of_p4(beams()).mag)
+        energies = [0.0]
+        for row in clusters:
+            four = vector.obj(
+                pt=row["energy"] * np.sin(row["theta"]),
+                phi=row["phi"],
+                theta=row["theta"],
+                mass=0.0,
+            )
+            if row["energy"] > 0.05:
+                energies.append(four.boostCM_of_p4(beams()).E)
+        assert result["lepton_momentum"][i] == pytest.approx(max(momenta), abs=1e-5)
+        assert result["photon_energy"][i] == pytest.approx(max(energies), abs=1e-5)
+
+
+def test_best_candidate_odds_are_divided_by_the_number_of_candidates():
+    """A second, bad pion adds candidates of the same mode and no better one."""
+    tracks, clusters = perfect_event(np.random.default_rng(73))
+    mode = build_mode_table(
+        [m for m in MODES if m.decay in ("D+ -> K- pi+ pi+", "B0 -> D- pi+")]
+    )
+    bad = dict(tracks[2])
+    bad["px"] *= 1.01
+    bad["ll_k"] = -1.0
+    both = reconstruct(
+        detect([(tracks, clusters), ([*tracks, bad], clusters)]), modes=mode
+    )
+    p, n = both["b0_probability"], both["n_b0"]
+    odds = p / (1.0 - p)
+    assert n[0] >= 1
+    assert n[1] > n[0]
+    assert odds[1] == pytest.approx(odds[0] * n[0] / n[1], rel=1e-6)

@@ -122,3 +122,14 @@ def test_simulate_shower_energy_does_not_depend_on_the_step(step):
     error = math.hypot(coarse.std(), fine.std()) / math.sqrt(n)
     assert coarse.mean() == pytest.approx(fine.mean(), abs=4 * error)
     assert error < 0.005 * fine.mean()
+
+
+def test_simulate_shower_is_as_wide_at_a_coarse_step():
+    """Soft electrons turn by large angles: 1 cm against 0.1 cm, 50 MeV."""
+    n, centre = 8000, []
+    for step, seed in ((1.0, 4), (0.1, 5)):
+        part = shower_energies(0.05, n=n, seed=seed, step=step)[:, 4, 4] / 0.05
+        centre.append((part.mean(), part.std() / math.sqrt(n)))
+    (coarse, first), (fine, second) = centre
+    assert coarse == pytest.approx(fine, abs=4 * math.hypot(first, second))
+    assert math.hypot(first, second) < 0.0035

@@ -54,7 +54,8 @@ def test_skims_have_unique_names_and_eight_digit_codes_in_order():
     assert len({skim.name for skim in SKIMS}) == len(SKIMS)
     assert codes == sorted(set(codes))
     assert all(len(code) == 8 and code.isdigit() for code in codes)
-    assert (SKIMS[0].name, SKIMS[0].code) == ("feiHadronicB0", "11180100")
+    assert get_skim("feiHadronicB0").code == "11180100"
+    assert get_skim("feiHadronicBplus").code == "11180200"
 
 
 def test_get_skim_unknown_name_is_refused_with_the_known_ones():
@@ -121,3 +122,18 @@ def test_tau_skim_equals_plain_loop():
 )
 def test_candidate_skims_need_a_candidate(name, column):
     assert passes(name, {column: 0}, {column: 1}, {column: 7}) == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "limit"),
+    [
+        ("SLUntagged", "lepton_momentum", skims.LEPTON_MOMENTUM_MIN),
+        ("BtoXgamma", "photon_energy", skims.PHOTON_ENERGY_CM_MIN),
+    ],
+)
+def test_single_particle_skims_need_a_clean_event_and_a_fast_particle(
+    name, column, limit
+):
+    fast = {column: limit + 0.01}
+    changes = [fast, fast | {"r2": 0.4}, fast | {"n_tracks": 2}, {column: limit}, {}]
+    assert passes(name, *changes) == [True, False, False, False, False]

@@ -157,15 +157,25 @@ def test_split_three_conserves_energy_and_momentum():
 # -- matter -----------------------------------------------------------------------
 
 
+STERNHEIMER = {
+    2.329: (0.14921, 3.2546, 0.2015, 2.8716),
+    4.510: (0.25381, 2.6657, 0.0395, 3.3353),
+    7.03e-4: (0.1676, 3.0, 1.6, 4.0),
+}
+
+
 def bethe(mass, p, za, excitation, density):
-    """PDG eq. 34.5 in MeV, written out again."""
+    """PDG eqs. 34.5 and 34.7 in MeV, written out again."""
     me, m, p = 0.51099895, mass * 1e3, p * 1e3
     gamma = math.hypot(1, p / m)
     beta = p / m / gamma
     t_max = 2 * me * (beta * gamma) ** 2 / (1 + 2 * gamma * me / m + (me / m) ** 2)
     i = excitation * 1e-6
     plasma = 28.816e-6 * math.sqrt(density * za)
-    delta = max(0.0, 2 * math.log(plasma / i) + 2 * math.log(beta * gamma) - 1)
+    a, k, x0, x1 = STERNHEIMER[density]
+    x = math.log10(beta * gamma)
+    delta = 2 * math.log(plasma / i) + 2 * math.log(beta * gamma) - 1
+    delta = max(0.0, delta + a * max(x1 - x, 0.0) ** k) if x > x0 else 0.0
     bracket = 0.5 * math.log(2 * me * (beta * gamma) ** 2 * t_max / i**2)
     return 0.307075 * za / beta**2 * (bracket - beta**2 - delta / 2) / 1e3
 
@@ -184,9 +194,26 @@ def test_stopping_power_against_the_formula(p, mass):
     ("material", "minimum"), [(SILICON, 1.664e-3), (CSI, 1.243e-3)]
 )
 def test_stopping_power_has_the_tabulated_minimum(material, minimum):
-    """Minimum ionisation of the PDG tables; their density effect is more refined."""
+    """Minimum ionisation of the PDG tables."""
     lowest = min(stopping_power(0.105658, p, material) for p in np.linspace(0.2, 1, 50))
-    assert lowest == pytest.approx(minimum, rel=0.03)
+    assert lowest == pytest.approx(minimum, rel=0.003)
+
+
+@pytest.mark.parametrize(
+    ("material", "p", "expected"),
+    [
+        (SILICON, 0.1527, 1.965e-3),
+        (SILICON, 0.5964, 1.703e-3),
+        (SILICON, 2.103, 1.922e-3),
+        (CSI, 0.1527, 1.432e-3),
+        (CSI, 0.5964, 1.292e-3),
+        (CSI, 2.103, 1.505e-3),
+    ],
+)
+def test_stopping_power_of_muons_agrees_with_published_tables(material, p, expected):
+    """Ionisation of the muon tables of Groom, Mokhov, Striganov (2001), as computed by
+    PUMAS with Sternheimer's density effect."""
+    assert stopping_power(0.105658, p, material) == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("cuts", [1, 10])
@@ -290,10 +317,10 @@ def test_transport_decays_after_the_proper_path():
 
 def radial_layers():
     """Return radiation lengths and g/cm^2 met at normal incidence, before the quartz."""
-    gas = (111.1 - 16.8) / (48.7 / 7.3e-4)
+    gas = (111.1 - 16.8) / (48.6 / 7.03e-4)
     return (
-        [0.0073, 0.0021, 0.0021, *[0.007] * 4, 0.0025],
-        [0.28, 0.046, 0.046, *[0.153] * 4, 0.1],
+        [0.0079, 0.0021, 0.0021, *[0.007] * 4, 0.0029],
+        [0.30, 0.046, 0.046, *[0.153] * 4, 0.1],
         gas,
     )
 
@@ -309,8 +336,8 @@ def test_transport_scatters_by_highland_at_any_step(step):
     ]
     layers, _, _ = radial_layers()
     beta = p / math.hypot(p, mass)
-    gas = (111.0 - 16.0) / (48.7 / 7.3e-4)
-    pieces = [(t, t) for t in layers] + [(gas, (111.1 - 16.8) / (48.7 / 7.3e-4))]
+    gas = (111.0 - 16.0) / (48.6 / 7.03e-4)
+    pieces = [(t, t) for t in layers] + [(gas, (111.1 - 16.8) / (48.6 / 7.03e-4))]
     variance = sum(
         (0.0136 / (beta * p)) ** 2 * t * (1 + 0.038 * math.log(total / beta**2)) ** 2
         for t, total in pieces
@@ -329,7 +356,7 @@ def test_transport_loses_the_mean_energy_of_bethe_at_any_step(step):
     ]
     _, layers, _ = radial_layers()
     silicon = bethe(mass, p, 0.49848, 173.0, 2.329) * sum(layers)
-    gas = bethe(mass, p, 0.5866, 45.0, 7.3e-4) * 7.3e-4 * (111.0 - 16.0)
+    gas = bethe(mass, p, 0.5870, 45.0, 7.03e-4) * 7.03e-4 * (111.0 - 16.0)
     losses = math.hypot(p, mass) - np.hypot(ends, mass)
     error = losses.std() / math.sqrt(n)
     assert losses.mean() == pytest.approx(silicon + gas, abs=5 * error + 2e-5)

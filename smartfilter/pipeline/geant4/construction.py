@@ -146,7 +146,7 @@ class DetectorConstruction(g4.G4VUserDetectorConstruction):
 
     def _build_chamber(self, world: Any) -> None:
         """Fill the chamber with layers of helium and ethane (50 : 50 by volume)."""
-        gas = g4.G4Material("gas", 7.3e-4 * g4.g / g4.cm3, 3)
+        gas = g4.G4Material("gas", 7.03e-4 * g4.g / g4.cm3, 3)
         for symbol, share in (("He", 0.1175), ("C", 0.7050), ("H", 0.1775)):
             element = g4.G4NistManager.Instance().FindOrBuildElement(symbol)
             gas.AddElement(element, share)
