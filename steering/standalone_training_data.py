@@ -16,6 +16,7 @@ import click
 
 import smartfilter.framework as basf2
 from smartfilter.events import EVENT_TYPES
+from smartfilter.pipeline.generator import DECAY_TABLES
 from smartfilter.pipeline.modules import (
     DetectorModule,
     GeneratorModule,
@@ -31,6 +32,7 @@ from smartfilter.training_writer import TrainingDataWriter
 @click.option("--skim", "skims", multiple=True, default=["feiHadronicB0"])
 @click.option("--step", default=1.0, show_default=True, help="Detail, cm.")
 @click.option("--seed", default=1, show_default=True)
+@click.option("--decay-table", type=click.Choice(DECAY_TABLES), default="belle2")
 @click.option(
     "-o", "--output", default="training.parquet", type=click.Path(path_type=Path)
 )
@@ -41,13 +43,16 @@ def main(
     skims: tuple[str, ...],
     step: float,
     seed: int,
+    decay_table: str,
     output: Path,
     force: bool,
 ) -> None:
     """Generate, simulate and write particles with skim decisions."""
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] %(message)s")
     path = basf2.create_path()
-    path.add_module(GeneratorModule(event_type, events, seed=seed))
+    path.add_module(
+        GeneratorModule(event_type, events, seed=seed, decay_table=decay_table)
+    )
     writer = TrainingDataWriter(output, skims, force=force)
     path.add_module(writer.recorder)
     path.add_module(DetectorModule(step=step, seed=seed))

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
 import smartfilter.framework as basf2
 import smartfilter.module
 from smartfilter.basf2_host import list_skim_names
+from smartfilter.cli import cli
 from smartfilter.decision import uniform
 from smartfilter.errors import InputError, ModelFileError, UsageError
 from smartfilter.events import (
@@ -28,7 +30,7 @@ from smartfilter.events import (
 )
 from smartfilter.framework import Module, PyStoreArray, PyStoreObj
 from smartfilter.graphs import PRESETS
-from smartfilter.io import ScoreWriter
+from smartfilter.io import MdstWriter, ScoreWriter, read_scores
 from smartfilter.model_file import save_model
 from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
 from smartfilter.module import SmartFilter, add_smartfilter
@@ -564,6 +566,30 @@ def test_scores_are_looked_up_whatever_the_order(tmp_path: Path):
     assert sink.infos == [{f"weight_{name}": 2.0 for name in SKIM_NAMES}] * 2
     assert module.counts.n_missing == 0
     assert module.counts.sum_weight == dict.fromkeys(SKIM_NAMES, 4.0)
+
+
+@pytest.mark.parametrize("mode", ["threshold", "sample", "official"])
+def test_second_pass_decides_to_the_last_bit_as_the_first(
+    mode: str, model_path: Path, tmp_path: Path
+):
+    """Decisions of ``smartfilter score``, found in a path, on both skims."""
+    events = make_events(COUNTS)
+    with MdstWriter(tmp_path / "gen.root") as writer:
+        writer.write(events)
+    flags = tmp_path / "flags.parquet"
+    arguments = ["score", str(tmp_path / "gen.root"), "-o", str(flags), "--mode", mode]
+    arguments += ["--model", str(model_path), "--device", "cpu", "--seed", "3"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    table = read_scores(flags)
+    module, sink = run(events, scores=flags, seed=None)
+    assert sink.numbers == table["event"][table["keep"]].tolist()
+    assert 0 < len(sink.numbers) <= len(COUNTS)
+    for name in SKIM_NAMES:
+        weight = table[f"weight_{name}"]
+        stored = [info[f"weight_{name}"] for info in sink.infos]
+        assert stored == weight[table["keep"]].astype(np.float32).tolist()
+        assert module.counts.sum_weight[name] == sum(weight.tolist())
 
 
 def test_scores_need_no_particles(tmp_path: Path):

@@ -15,6 +15,8 @@ from smartfilter.pipeline.generator import Generator
 from smartfilter.training.dataset import load_dataset
 from smartfilter.training.split import Split
 
+PYTHIA = ("--decay-table", "pythia")
+
 
 def run_steering(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -32,7 +34,7 @@ def read_calls(output: str) -> dict[str, int]:
 
 
 def test_standalone_runs_and_prints_statistics(project_root: Path, count_model: Path):
-    run = run_steering(project_root, "-n", "40", "--model", str(count_model))
+    run = run_steering(project_root, *PYTHIA, "-n", "40", "--model", str(count_model))
     assert run.returncode == 0, run.stderr
     calls = read_calls(run.stdout)
     assert calls["GeneratorModule"] == 41
@@ -49,7 +51,7 @@ def test_standalone_in_debug_mode_simulates_everything(
     project_root: Path, count_model: Path
 ):
     main = runpy.run_path(str(project_root / "steering" / "standalone.py"))["main"]
-    arguments = ["-n", "15", "--model", str(count_model), "--mode", "debug"]
+    arguments = [*PYTHIA, "-n", "15", "--model", str(count_model), "--mode", "debug"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert read_calls(result.stdout)["DetectorModule"] == 15
     assert "of 15 generated ones" in result.stdout
@@ -59,7 +61,7 @@ def test_standalone_wrong_skim_fails_before_the_first_event(
     project_root: Path, count_model: Path
 ):
     run = run_steering(
-        project_root, "--skim", "feiHadronicBO", "--model", str(count_model)
+        project_root, *PYTHIA, "--skim", "feiHadronicBO", "--model", str(count_model)
     )
     assert run.returncode != 0
     assert "did you mean 'feiHadronicB0'" in run.stderr
@@ -95,7 +97,13 @@ def test_two_passes_simulate_what_the_first_one_keeps(
 def test_training_data_can_be_trained_on(project_root: Path, tmp_path: Path):
     output = tmp_path / "train.parquet"
     text = run_main(
-        project_root, "standalone_training_data.py", "-n", "40", "-o", str(output)
+        project_root,
+        "standalone_training_data.py",
+        *PYTHIA,
+        "-n",
+        "40",
+        "-o",
+        str(output),
     )
     assert f"40 events in {output}" in text
     events = open_events(output).read()
