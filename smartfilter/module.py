@@ -12,33 +12,28 @@ Needs torch and numpy alone, because a basf2 environment brings its own packages
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from smartfilter.basf2_host import (
+    basf2,
+    derive_seed,
+    find_payload_file,
+    list_skim_names,
+)
 from smartfilter.decision import Decision, DecisionSettings, decide
 from smartfilter.errors import InputError, SmartFilterError, UsageError
-from smartfilter.event_type import infer_event_type
+from smartfilter.event_reader import EventReader
 from smartfilter.events import (
     EVENT_TYPES,
     UNKNOWN_EVENT_TYPE,
     Events,
     encode_event_type,
 )
+from smartfilter.filter_counts import FilterCounts
 from smartfilter.graphs import Reason
-from smartfilter.io.datastore import read_particles
+from smartfilter.score_lookup import ScoreLookup
 from smartfilter.scoring import Scorer
-
-try:
-    import basf2
-    from ROOT import Belle2
-except ModuleNotFoundError as error:
-    if error.name != "basf2":
-        raise
-    from smartfilter import framework as Belle2
-    from smartfilter import framework as basf2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,50 +49,20 @@ WARN_UNSCORABLE = 0.01
 FIRST_LOOK = 1000
 """Events after which a job in which none could be scored is stopped."""
 
-_CODES = {name: code for code, name in enumerate(EVENT_TYPES)}
+MISSING = "not in the score file"
 
 
-@dataclass
-class FilterCounts:
-    """What the module saw and decided.
+@dataclass(frozen=True)
+class _Outcome:
+    """What happens to one event; sequences are per skim.
 
-    Parameters
-    ----------
-    n_generated, n_kept : int
-        Events that came in, and those that the decision keeps.
-    n_unscorable : int
-        Events without a score: kept with weight 1.
-    n_failed : int
-        Those of them that are unscorable because network or device failed.
-    inferred : dict of str to int
-        Events whose type was inferred from the record, by type.
-    sum_weight : dict of str to float
-        Sum of the weights of kept events, by skim.
+    ``trouble`` says why an event is kept without a score.
     """
 
-    n_generated: int = 0
-    n_kept: int = 0
-    n_unscorable: int = 0
-    n_failed: int = 0
-    inferred: dict[str, int] = field(default_factory=dict)
-    sum_weight: dict[str, float] = field(default_factory=dict)
-
-    def describe(self) -> str:
-        """Return one line for the log."""
-        share = 100.0 * self.n_kept / self.n_generated if self.n_generated else 0.0
-        text = (
-            f"SmartFilter: {self.n_generated} generated, {self.n_kept} kept "
-            f"({share:.2f} %), {self.n_unscorable} unscorable"
-        )
-        if self.n_failed:
-            text += f" ({self.n_failed} because the network failed)"
-        for skim, total in self.sum_weight.items():
-            mean = total / self.n_kept if self.n_kept else 0.0
-            text += f"; mean weight {skim}: {mean:.4g}"
-        if self.inferred:
-            types = ", ".join(f"{name} {n}" for name, n in self.inferred.items())
-            text += f"; event type inferred from the record: {types}"
-        return text
+    keep: bool
+    weight: Sequence[float]
+    score: Sequence[float]
+    trouble: str = ""
 
 
 class SmartFilter(basf2.Module):
@@ -115,19 +80,28 @@ class SmartFilter(basf2.Module):
 
     Parameters
     ----------
-    skims : sequence of str
-        Skims that decide; by default all of the model. An event is kept if any of them
+    skims : sequence
+        Skims that decide, as names or as basf2's skim objects (one, several or a
+        CombinedSkim); by default all of the model. An event is kept if any of them
         wants it.
     event_type : str, optional
-        One of `smartfilter.events.EVENT_TYPES`; wins over the event's own. By default
-        that of EventExtraInfo, else inferred from the record.
-    mode : str
-        ``threshold``, ``sample``, ``official`` (see `smartfilter.decision.decide`), or
-        ``debug``, which is ``threshold`` with ``debug=True``.
+        One of `smartfilter.events.EVENT_TYPES`; wins over the event's own, with a
+        warning. By default that of EventExtraInfo, else inferred from the record.
+    mode : str, optional
+        ``threshold`` (the default), ``sample``, ``official`` (see
+        `smartfilter.decision.decide`), or ``debug``, which is ``threshold`` with
+        ``debug=True``.
     threshold : float, optional
         On the score; by default each skim's best working point in the model file.
     model : str, Path or Scorer, optional
         Model file; by default the one that smartfilter ships.
+    payload : str, optional
+        Name of a raw payload of the conditions database that is the model file.
+    scores : str or Path, optional
+        Score file of a first pass: its decisions are looked up by experiment, run,
+        production and event number instead of scoring. Skims, mode, seed, threshold
+        and model are those of the file. An event that it does not have is kept with
+        weight 1 and counted.
     seed : int, optional
         Of the sampling; by default derived from the job's own seed.
     device : str
@@ -138,47 +112,57 @@ class SmartFilter(basf2.Module):
     debug : bool
         Keep everything and store what the filter thinks.
     strict : bool
-        Stop at the first event that cannot be scored.
+        Stop at the first event that cannot be scored, or that the score file does
+        not have.
     fail_open : bool
         Keep an event, with weight 1, when the network or the device fails on it;
         otherwise the job stops.
+    reader : str
+        How MCParticles are read in basf2: ``python``, or ``jit``, compiled by ROOT and
+        untested in a release; see `smartfilter.io.datastore`.
     """
 
     def __init__(
         self,
         *,
-        skims: Sequence[str] = (),
+        skims: Any = (),
         event_type: str | None = None,
-        mode: str = "threshold",
+        mode: str | None = None,
         threshold: float | None = None,
         model: str | Path | Scorer | None = None,
+        payload: str | None = None,
+        scores: str | Path | None = None,
         seed: int | None = None,
         device: str = "cpu",
         threads: int = 1,
         debug: bool = False,
         strict: bool = False,
         fail_open: bool = False,
+        reader: str = "python",
     ) -> None:
         super().__init__()
         self.set_name(type(self).__name__)
         self.debug = debug or mode == "debug"
         self.counts = FilterCounts()
         self.scorer: Scorer | None = None
-        self._skims = (skims,) if isinstance(skims, str) else tuple(skims)
+        self._skims = list_skim_names(skims)
         self._event_type = event_type
         self._mode = "threshold" if mode == "debug" else mode
         self._threshold = threshold
         self._model = model
+        self._payload = payload
+        self._score_file = scores
         self._seed = seed
         self._device = device
         self._threads = threads
         self._strict = strict
         self._fail_open = fail_open
+        self._reader = reader
         self._settings: list[DecisionSettings] = []
+        self._lookup: ScoreLookup | None = None
+        self._names: tuple[str, ...] = ()
         self._warned: set[str] = set()
-        self._particles = Belle2.PyStoreArray("MCParticles")
-        self._meta_data = Belle2.PyStoreObj("EventMetaData")
-        self._extra_info = Belle2.PyStoreObj("EventExtraInfo")
+        self._event = EventReader()
 
     @property
     def settings(self) -> DecisionSettings:
@@ -186,78 +170,134 @@ class SmartFilter(basf2.Module):
         return self._settings[UNKNOWN_EVENT_TYPE]
 
     def initialize(self) -> None:
-        """Check the settings, read the model, register what is stored."""
+        """Check the settings, read the model or the scores, register what is stored."""
         self.counts = FilterCounts()
         self._warned = set()
         self._settings = []
-        self._particles.isRequired()
-        self._meta_data.isRequired()
-        self._extra_info.registerInDataStore()
+        self._lookup = None
+        self._event.register(particles=self._score_file is None)
         try:
-            self._configure()
+            if self._event_type is not None:
+                encode_event_type(self._event_type)
+            self._event.choose(self._reader)
+            if self._score_file is None:
+                self._open_model()
+            else:
+                self._open_scores(self._score_file)
         except SmartFilterError as error:
             basf2.B2ERROR(f"{self.name()}: {error}")
+        self.counts.sum_weight = dict.fromkeys(self._names, 0.0)
 
-    def _configure(self) -> None:
-        if self._event_type is not None:
-            encode_event_type(self._event_type)
+    def _open_model(self) -> None:
         if self._threshold is not None and not 0.0 <= self._threshold <= 1.0:
             raise UsageError(
                 f"threshold: expected a number from 0 to 1, got {self._threshold}"
             )
+        if self._payload is not None and self._model is not None:
+            raise UsageError("model: expected a file or a payload, got both")
         if isinstance(self._model, Scorer):
             self.scorer = self._model
         else:
-            self.scorer = Scorer(
-                self._model, device=self._device, threads=self._threads
-            )
-        seed = _derive_seed(self._seed)
+            model = self._model
+            if self._payload is not None:
+                model = find_payload_file(self._payload)
+            self.scorer = Scorer(model, device=self._device, threads=self._threads)
+        seed = derive_seed(self._seed)
+        mode = self._mode or "threshold"
         # One per event type, the last one for events of unknown type (code -1).
         self._settings = [
             DecisionSettings.from_model(
                 self.scorer.info,
                 skims=self._skims,
-                mode=self._mode,
+                mode=mode,
                 threshold=self._threshold,
                 seed=seed,
                 event_type=name,
             )
             for name in (*EVENT_TYPES, None)
         ]
-        names = [skim.name for skim in self.settings.skims]
-        self.counts.sum_weight = dict.fromkeys(names, 0.0)
+        self._names = tuple(skim.name for skim in self.settings.skims)
         basf2.B2INFO(
-            f"{self.name()}: {self._mode} for {', '.join(names)} with "
+            f"{self.name()}: {mode} for {', '.join(self._names)} with "
             f"{self.scorer.path} ({self.scorer.digest[:12]}), seed {seed}"
         )
 
+    def _open_scores(self, path: str | Path) -> None:
+        lookup = ScoreLookup(path)
+        lookup.check(
+            skims=self._skims,
+            mode=self._mode,
+            threshold=self._threshold,
+            model=self._model,
+            payload=self._payload,
+            seed=self._seed,
+        )
+        self._lookup = lookup
+        self._names = lookup.skims
+        basf2.B2INFO(
+            f"{self.name()}: {lookup.mode} for {', '.join(self._names)}, "
+            f"{len(lookup)} decisions of {path} (model {lookup.digest[:12]})"
+        )
+
     def event(self) -> None:
-        """Score the event, store weights, set the return value."""
-        events = read_particles(self._particles, self._meta_data)
-        if not self._extra_info.isValid():
-            self._extra_info.create()
-        events = self._resolve_event_type(events)
+        """Score the event or look it up, store weights, set the return value."""
+        self._event.create_extra_info()
+        outcome = self._score() if self._lookup is None else self._look_up(self._lookup)
+        self._count(outcome)
+        for name, weight, score in zip(
+            self._names, outcome.weight, outcome.score, strict=True
+        ):
+            self.counts.sum_weight[name] += weight
+            if self.debug:
+                self._store(f"SmartFilter_Prediction_{name}", score)
+            else:
+                self._store(f"weight_{name}", weight)
+        if self.debug:
+            self._store("SmartFilter_Skip", float(not outcome.keep))
+        self.return_value(int(outcome.keep or self.debug))
+
+    def _score(self) -> _Outcome:
+        events = self._event.read()
+        self._check_event_type(int(events.event_type[0]))
+        events, inferred = self._event.resolve_event_type(events, self._event_type)
+        if inferred:
+            code = int(events.event_type[0])
+            name = EVENT_TYPES[code] if code >= 0 else "unknown"
+            self.counts.inferred[name] = self.counts.inferred.get(name, 0) + 1
         try:
             scores, decision = self.judge(events)
         except (SmartFilterError, RuntimeError) as error:
             if not self._fail_open:
                 raise
-            self._fail(error)
-            return
-        self._count(events, scores, decision)
-        keep = bool(decision.keep[0])
+            self.counts.n_failed += 1
+            self._warn_once("failure", f"scoring failed, events are kept: {error}")
+            return self._keep_unscored("failure")
         settings = self._settings[int(events.event_type[0])]
-        for k, skim in enumerate(settings.skims):
-            weight = float(decision.weight[0, k])
-            self.counts.sum_weight[skim.name] += weight
-            if self.debug:
-                score = float(scores.scores[0, skim.column])
-                self._store(f"SmartFilter_Prediction_{skim.name}", score)
-            else:
-                self._store(f"weight_{skim.name}", weight)
-        if self.debug:
-            self._store("SmartFilter_Skip", float(not keep))
-        self.return_value(int(keep or self.debug))
+        reason = Reason(int(scores.reason[0])).name.lower().replace("_", " ")
+        return _Outcome(
+            keep=bool(decision.keep[0]),
+            weight=decision.weight[0].tolist(),
+            score=scores.scores[0, [skim.column for skim in settings.skims]].tolist(),
+            trouble="" if scores.scorable[0] else reason,
+        )
+
+    def _look_up(self, lookup: ScoreLookup) -> _Outcome:
+        row = lookup.find(self._event.identity)
+        if row is None:
+            self.counts.n_missing += 1
+            return self._keep_unscored(MISSING)
+        self._check_event_type(int(lookup.event_type[row]))
+        score = lookup.score[row].tolist()
+        return _Outcome(
+            keep=bool(lookup.keep[row]),
+            weight=lookup.weight[row].tolist(),
+            score=score,
+            trouble="" if score[0] == score[0] else "unscorable in the first pass",
+        )
+
+    def _keep_unscored(self, trouble: str) -> _Outcome:
+        n_skims = len(self._names)
+        return _Outcome(True, [1.0] * n_skims, [float("nan")] * n_skims, trouble)
 
     def judge(self, events: Events) -> tuple[Scores, Decision]:
         """Return scores and decision of one event of known or unknown type."""
@@ -286,58 +326,46 @@ class SmartFilter(basf2.Module):
             )
 
     def _store(self, name: str, value: float) -> None:
-        self._extra_info.addExtraInfo(name, value)
+        self._event.extra_info.addExtraInfo(name, value)
 
-    def _count(self, events: Events, scores: Scores, decision: Decision) -> None:
-        counts = self.counts
+    def _count(self, outcome: _Outcome) -> None:
+        counts, trouble = self.counts, outcome.trouble
         counts.n_generated += 1
-        counts.n_kept += int(decision.keep[0])
-        if scores.scorable[0]:
+        counts.n_kept += int(outcome.keep)
+        if not trouble:
             return
         counts.n_unscorable += 1
-        reason = Reason(int(scores.reason[0])).name.lower().replace("_", " ")
-        where = f"event {events.experiment[0]}/{events.run[0]}/{events.event[0]}"
+        if trouble == "failure":
+            return
+        experiment, run, production, event = self._event.identity
+        where = f"event {experiment}/{run}/{event}"
+        if trouble == MISSING:
+            where += f" (production {production})"
         if self._strict:
-            raise InputError(f"{where}: cannot be scored ({reason}); strict mode stops")
-        self._warn_once(reason, f"{where}: cannot be scored ({reason}), kept")
+            raise InputError(
+                f"{where}: cannot be scored ({trouble}); strict mode stops"
+            )
+        self._warn_once(trouble, f"{where}: cannot be scored ({trouble}), kept")
         if counts.n_generated == counts.n_unscorable == FIRST_LOOK:
+            hint = (
+                "is it the score file of these events?"
+                if trouble == MISSING
+                else "is the module right behind the generator?"
+            )
             raise InputError(
                 f"SmartFilter: none of the first {FIRST_LOOK} events can be scored "
-                f"(last: {reason}); is the module right behind the generator?"
+                f"(last: {trouble}); {hint}"
             )
 
-    def _fail(self, error: Exception) -> None:
-        """Keep an event that the network could not score."""
-        counts = self.counts
-        counts.n_generated += 1
-        counts.n_kept += 1
-        counts.n_unscorable += 1
-        counts.n_failed += 1
-        self._warn_once("failure", f"scoring failed, events are kept: {error}")
-        for name in counts.sum_weight:
-            counts.sum_weight[name] += 1.0
-            if not self.debug:
-                self._store(f"weight_{name}", 1.0)
-        self.return_value(1)
-
-    def _resolve_event_type(self, events: Events) -> Events:
-        """Return the event with its type: argument, file, record, in this order."""
-        stored = str(self._extra_info.getEventType())
-        code = _CODES.get(stored, int(events.event_type[0]))
-        if self._event_type is not None:
-            known = stored or (EVENT_TYPES[code] if code >= 0 else "")
-            if known not in ("", self._event_type):
-                self._warn_once(
-                    known, f"event type: expected {self._event_type}, got {known}"
-                )
-            code = _CODES[self._event_type]
-        elif code == UNKNOWN_EVENT_TYPE:
-            code = int(infer_event_type(events)[0])
-            name = EVENT_TYPES[code] if code >= 0 else "unknown"
-            self.counts.inferred[name] = self.counts.inferred.get(name, 0) + 1
-        if code == events.event_type[0]:
-            return events
-        return events.with_event_type_codes(np.array([code], dtype=np.int8))
+    def _check_event_type(self, code: int) -> None:
+        """Warn if the type that was given is not that of the event."""
+        known = self._event.stored_event_type or (
+            EVENT_TYPES[code] if code >= 0 else ""
+        )
+        if self._event_type is not None and known not in ("", self._event_type):
+            self._warn_once(
+                known, f"event type: expected {self._event_type}, got {known}"
+            )
 
     def _warn_once(self, key: str, message: str) -> None:
         if key not in self._warned:
@@ -347,19 +375,10 @@ class SmartFilter(basf2.Module):
 
 def add_smartfilter(
     path: Any,
-    skims: Sequence[str] = (),
+    skims: Any = (),
     event_type: str | None = None,
     empty_path: Any = None,
-    *,
-    mode: str = "threshold",
-    threshold: float | None = None,
-    model: str | Path | Scorer | None = None,
-    seed: int | None = None,
-    device: str = "cpu",
-    threads: int = 1,
-    debug: bool = False,
-    strict: bool = False,
-    fail_open: bool = False,
+    **settings: Any,
 ) -> SmartFilter:
     """Add the filter to a path: skipped events leave it for an empty path.
 
@@ -368,14 +387,14 @@ def add_smartfilter(
     Parameters
     ----------
     path : basf2.Path
-    skims : sequence of str
-        Skims that decide; by default all of the model.
+    skims : sequence
+        Skims that decide, as names or skim objects; by default all of the model.
     event_type : str, optional
         Type of the generated events, as ``mixed``.
     empty_path : basf2.Path, optional
         Where skipped events go; by default a new empty path, so that nothing after the
         filter sees them.
-    mode, threshold, model, seed, device, threads, debug, strict, fail_open
+    **settings
         As of `SmartFilter`.
 
     Returns
@@ -383,27 +402,7 @@ def add_smartfilter(
     SmartFilter
         The module in the path.
     """
-    module = SmartFilter(
-        skims=skims,
-        event_type=event_type,
-        mode=mode,
-        threshold=threshold,
-        model=model,
-        seed=seed,
-        device=device,
-        threads=threads,
-        debug=debug,
-        strict=strict,
-        fail_open=fail_open,
-    )
+    module = SmartFilter(skims=skims, event_type=event_type, **settings)
     path.add_module(module)
     module.if_value("==0", basf2.create_path() if empty_path is None else empty_path)
     return module
-
-
-def _derive_seed(seed: int | None) -> int:
-    """Return the seed, or one that follows from the job's own, a text."""
-    if seed is not None:
-        return seed
-    digest = hashlib.sha256(str(basf2.get_random_seed()).encode()).digest()
-    return int.from_bytes(digest[:8], "big")

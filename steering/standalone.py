@@ -14,6 +14,7 @@ import click
 import smartfilter.framework as basf2
 from smartfilter import add_smartfilter
 from smartfilter.events import EVENT_TYPES
+from smartfilter.pipeline.generator import DECAY_TABLES
 from smartfilter.pipeline.modules import (
     CollectorModule,
     DetectorModule,
@@ -35,6 +36,7 @@ from smartfilter.pipeline.modules import (
     "--step", default=1.0, show_default=True, help="Detail, cm: 0.02 is fine."
 )
 @click.option("--seed", default=1, show_default=True)
+@click.option("--decay-table", type=click.Choice(DECAY_TABLES), default="belle2")
 def main(
     events: int,
     event_type: str,
@@ -43,13 +45,16 @@ def main(
     mode: str,
     step: float,
     seed: int,
+    decay_table: str,
 ) -> None:
     """Run the standalone chain and print what each stage cost."""
     logging.basicConfig(level=logging.INFO, format="[%(levelname)s] %(message)s")
     basf2.set_random_seed(seed)
 
     path = basf2.create_path()
-    path.add_module(GeneratorModule(event_type, events, seed=seed))
+    path.add_module(
+        GeneratorModule(event_type, events, seed=seed, decay_table=decay_table)
+    )
     smartfilter = add_smartfilter(
         path, skims=[skim], event_type=event_type, mode=mode, model=model
     )

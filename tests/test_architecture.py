@@ -23,8 +23,9 @@ LAYERS = (
     {"onnx_file"},
     {"model_file", "onnx_export"},
     {"scoring"},
-    {"bulk", "rates", "decay_tree", "framework"},
-    {"module", "pipeline", "training"},
+    {"bulk", "rates", "decay_tree", "framework", "basf2_host", "score_lookup"},
+    {"event_reader", "filter_counts"},
+    {"module", "training_writer", "pipeline", "training"},
     {"plots", "cli"},
 )
 """A room may import from its own layer and from those above it in this list."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from smartfilter.io import open_events
+from smartfilter.scoring import Scorer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -32,3 +34,28 @@ def test_example_events_are_small_and_many():
     file = EXAMPLES / "events.root"
     assert file.stat().st_size < 1_000_000
     assert open_events(file).n_events >= 200
+
+
+def test_weighted_histogram_counts_every_passing_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Bins add up; a threshold only loses events, weights of sampling exceed 1."""
+    monkeypatch.chdir(tmp_path)
+    script = runpy.run_path(str(EXAMPLES / "weighted_histogram.py"))
+    events = script["make_sample"](300)
+    passes = events.labels[script["SKIM"]]
+    script["main"](300)
+    assert (tmp_path / "weighted_histogram.png").stat().st_size > 10_000
+    lines = capsys.readouterr().out.splitlines()
+    totals = {
+        name: float(line.split()[-1].split("+-")[0])
+        for line in lines
+        for name in ("unfiltered", "threshold", "sampled, weighted")
+        if line.startswith(f"{name} ")
+    }
+    assert totals["unfiltered"] == passes.sum() > 0
+    assert totals["threshold"] < totals["unfiltered"]
+    draw = script["draw_weights"]
+    weight = draw(Scorer(device="cpu"), events, "sample")
+    assert totals["sampled, weighted"] == pytest.approx(weight[passes].sum(), abs=0.06)
+    assert weight[weight > 0].min() >= 1

@@ -1,23 +1,26 @@
-"""The SmartFilter module in the framework, and against a fake basf2."""
+"""The SmartFilter module in the standalone framework."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import logging
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
 import smartfilter.framework as basf2
 import smartfilter.module
+from smartfilter.basf2_host import list_skim_names
+from smartfilter.cli import cli
 from smartfilter.decision import uniform
 from smartfilter.errors import InputError, ModelFileError, UsageError
 from smartfilter.events import (
@@ -27,6 +30,7 @@ from smartfilter.events import (
 )
 from smartfilter.framework import Module, PyStoreArray, PyStoreObj
 from smartfilter.graphs import PRESETS
+from smartfilter.io import MdstWriter, ScoreWriter, read_scores
 from smartfilter.model_file import save_model
 from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
 from smartfilter.module import SmartFilter, add_smartfilter
@@ -454,142 +458,176 @@ def test_event_type_selects_the_calibration(tmp_path: Path):
     assert found["charged"] == pytest.approx(1 / (1 + np.exp(1.0)), rel=1e-5)
 
 
-class FakeParticle:
-    """An MCParticle as basf2's Python sees it."""
-
-    def __init__(self, events: Events, index: int) -> None:
-        self._row = {name: column[index] for name, column in events.particles.items()}
-        self._events, self._index = events, index
-
-    def getMother(self) -> FakeParticle | None:
-        mother = int(self._row["mother_index"])
-        return FakeParticle(self._events, mother) if mother >= 0 else None
-
-    def getArrayIndex(self) -> int:
-        return self._index
-
-    def getMomentum(self) -> SimpleNamespace:
-        return self._vector("px", "py", "pz")
-
-    def getProductionVertex(self) -> SimpleNamespace:
-        return self._vector("x", "y", "z")
-
-    def _vector(self, *names: str) -> SimpleNamespace:
-        x, y, z = (float(self._row[name]) for name in names)
-        return SimpleNamespace(X=lambda: x, Y=lambda: y, Z=lambda: z)
-
-    def __getattr__(self, name: str) -> Any:
-        column = {
-            "getPDG": "pdg",
-            "getStatus": "status",
-            "getMass": "mass",
-            "getEnergy": "energy",
-            "getProductionTime": "prod_time",
-        }[name]
-        return self._row[column].item
+BLOCKED = (
+    "uproot pyarrow click rich yaml particle numba pythia8mc vector matplotlib sklearn "
+    "lightning scipy pandas"
+)
 
 
-class FakeArray(PyStoreArray):
-    """A PyStoreArray of objects, as in basf2."""
-
-    def getPtr(self) -> Any:
-        return object()
-
-    def getEntries(self) -> int:
-        return int(self._get().n_particles)
-
-    def __getitem__(self, index: int) -> FakeParticle:
-        return FakeParticle(self._get(), index)
-
-
-@pytest.fixture
-def in_basf2(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Return smartfilter.module as it is imported where basf2 is installed."""
-    fake, root = ModuleType("basf2"), ModuleType("ROOT")
-    for name in basf2.__all__:
-        if not name.startswith("PyStore"):
-            setattr(fake, name, getattr(basf2, name))
-    root.Belle2 = SimpleNamespace(  # type: ignore[attr-defined]
-        PyStoreArray=FakeArray, PyStoreObj=PyStoreObj
-    )
-    monkeypatch.setitem(sys.modules, "basf2", fake)
-    monkeypatch.setitem(sys.modules, "ROOT", root)
-    file = Path(smartfilter.module.__file__)
-    spec = importlib.util.spec_from_file_location("module_in_basf2", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "module_in_basf2", module)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_module_in_basf2_decides_as_standalone(in_basf2: ModuleType, model_path: Path):
-    """Particles read one by one from objects give the same events and decisions."""
-    events = make_events(COUNTS)
+def test_filter_needs_torch_numpy_and_awkward_alone(model_path: Path):
+    """Everything else is blocked: the filter runs, and says what a look-up needs."""
+    code = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED.split()!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+import numpy as np
+import smartfilter.framework as basf2
+from smartfilter.events import PARTICLE_COLUMNS, Events
+from smartfilter.module import add_smartfilter
+class Source(basf2.Module):
+    def initialize(self):
+        self.data = basf2.PyStoreObj("EventMetaData")
+        self.particles = basf2.PyStoreArray("MCParticles")
+        self.data.registerInDataStore()
+        self.particles.registerInDataStore()
+        self.left = 5
+    def event(self):
+        self.data.create()
+        if not self.left:
+            self.data.setEndOfData()
+            return
+        self.left -= 1
+        columns = {{k: np.ones(3, d) for k, d in PARTICLE_COLUMNS.items()}}
+        columns["mother_index"] = np.array([-1, 0, 0], np.int32)
+        columns["pdg"] = np.full(3, 211, np.int32)
+        self.particles.assign(Events.from_columns(np.array([0, 3]), columns))
+def run(**settings):
     path = basf2.create_path()
-    path.add_module(Source(events))
-    in_basf2.add_smartfilter(path, model=model_path, mode="sample", seed=SEED)
-    sink = Sink()
-    path.add_module(sink)
+    path.add_module(Source())
+    module = add_smartfilter(path, **settings)
     basf2.process(path)
-    _, expected = run(events, model=model_path, mode="sample")
-    assert 0 < len(sink.numbers) < len(COUNTS)
-    assert sink.numbers == expected.numbers
-    assert sink.infos == expected.infos
-
-
-def test_read_particles_from_objects_equals_the_columns(in_basf2: ModuleType):
-    events = make_events([7])
-    columns = dict(events.particles)
-    columns["pdg"][1] = 1000020040
-    path, array = basf2.create_path(), FakeArray("MCParticles")
-    path.add_module(Source(events))
-    found = []
-
-    class Reader(Module):
-        def event(self) -> None:
-            found.append(in_basf2.read_particles(array, PyStoreObj("EventMetaData")))
-
-    path.add_module(Reader())
-    basf2.process(path)
-    for name, column in columns.items():
-        assert np.array_equal(found[0][name], column), name
-        assert found[0][name].dtype == column.dtype
-    assert (found[0].experiment[0], found[0].run[0], found[0].event[0]) == (
-        1003,
-        1,
-        100,
+    return module.counts
+print(run(model={str(model_path)!r}).describe())
+try:
+    run(scores="flags.parquet")
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
+    assert "5 generated" in done.stdout
+    assert "1 ERROR(S)" in done.stdout
+    assert "needs the package 'pyarrow'" in done.stderr
 
 
-def test_read_particles_leaves_secondaries_out(in_basf2: ModuleType):
-    """After the simulation the list holds secondaries; mothers are renumbered."""
-    events = make_events([5])
-    columns = dict(events.particles)
-    columns["status"] = np.array([1, 0, 1, 0, 3], np.uint16)
-    columns["mother_index"] = np.array([-1, 0, 0, 2, 2], np.int32)
-    path, array = basf2.create_path(), FakeArray("MCParticles")
-    path.add_module(Source(replace(events, particles=columns)))
-    found = []
-
-    class Reader(Module):
-        def event(self) -> None:
-            found.append(in_basf2.read_particles(array, PyStoreObj("EventMetaData")))
-
-    path.add_module(Reader())
-    basf2.process(path)
-    assert found[0]["mother_index"].tolist() == [-1, 0, 1]
-    assert found[0]["array_index"].tolist() == [0, 2, 4]
+def test_broken_basf2_is_not_taken_for_none():
+    """If basf2 is there but does not import, that is an error, not standalone."""
+    code = """
+import sys, types
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "basf2":
+            raise ModuleNotFoundError("No module named 'pybasf2'", name="pybasf2")
+sys.meta_path.insert(0, Broken())
+import smartfilter.module
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "pybasf2" in done.stderr
 
 
-def test_broken_basf2_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch):
-    """If basf2 is there but ROOT is not, that is an error, not standalone."""
-    monkeypatch.setitem(sys.modules, "basf2", ModuleType("basf2"))
-    monkeypatch.setitem(sys.modules, "ROOT", None)
-    file = Path(smartfilter.module.__file__)
-    spec = importlib.util.spec_from_file_location("broken", file)
-    assert spec is not None
-    assert spec.loader is not None
-    with pytest.raises(ModuleNotFoundError, match="ROOT"):
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+def write_scores(path: Path, events: Events, keep: list[bool], **changes: Any) -> None:
+    """Write a score file of these decisions for both skims, weight 2 if kept."""
+    n = len(events)
+    columns: dict[str, Any] = {
+        "file": "gen.root",
+        "entry": np.arange(n),
+        "experiment": events.experiment,
+        "run": events.run,
+        "production": events.production,
+        "event": events.event,
+        "n_particles": events.counts,
+        "event_type": np.full(n, 3),
+        "keep": np.array(keep),
+    }
+    for name in SKIM_NAMES:
+        columns[f"logit_{name}"] = np.linspace(-1, 1, n)
+        columns[f"score_{name}"] = np.linspace(0.1, 0.9, n)
+        columns[f"keep_probability_{name}"] = np.full(n, 0.5)
+        columns[f"weight_{name}"] = np.where(keep, 2.0, 0.0)
+    with ScoreWriter(path, SKIM_NAMES, {"mode": "sample", "seed": 5}) as writer:
+        writer.write({**columns, **changes})
+
+
+def test_scores_are_looked_up_whatever_the_order(tmp_path: Path):
+    events = make_events([3, 4, 5, 6])
+    write_scores(
+        tmp_path / "s.parquet", events.take([2, 0, 3, 1]), [True, False, False, True]
+    )
+    module, sink = run(events, scores=tmp_path / "s.parquet", seed=None)
+    assert sink.numbers == [101, 102]
+    assert sink.infos == [{f"weight_{name}": 2.0 for name in SKIM_NAMES}] * 2
+    assert module.counts.n_missing == 0
+    assert module.counts.sum_weight == dict.fromkeys(SKIM_NAMES, 4.0)
+
+
+@pytest.mark.parametrize("mode", ["threshold", "sample", "official"])
+def test_second_pass_decides_to_the_last_bit_as_the_first(
+    mode: str, model_path: Path, tmp_path: Path
+):
+    """Decisions of ``smartfilter score``, found in a path, on both skims."""
+    events = make_events(COUNTS)
+    with MdstWriter(tmp_path / "gen.root") as writer:
+        writer.write(events)
+    flags = tmp_path / "flags.parquet"
+    arguments = ["score", str(tmp_path / "gen.root"), "-o", str(flags), "--mode", mode]
+    arguments += ["--model", str(model_path), "--device", "cpu", "--seed", "3"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    table = read_scores(flags)
+    module, sink = run(events, scores=flags, seed=None)
+    assert sink.numbers == table["event"][table["keep"]].tolist()
+    assert 0 < len(sink.numbers) <= len(COUNTS)
+    for name in SKIM_NAMES:
+        weight = table[f"weight_{name}"]
+        stored = [info[f"weight_{name}"] for info in sink.infos]
+        assert stored == weight[table["keep"]].astype(np.float32).tolist()
+        assert module.counts.sum_weight[name] == sum(weight.tolist())
+
+
+def test_scores_need_no_particles(tmp_path: Path):
+    """The second pass reads event numbers alone."""
+    events = make_events([0, 0])
+    write_scores(tmp_path / "s.parquet", events, [False, True])
+    _, sink = run(events, scores=tmp_path / "s.parquet", seed=None)
+    assert sink.numbers == [101]
+
+
+def test_unscorable_row_of_the_score_file_is_kept_and_counted(tmp_path: Path):
+    events = make_events([3, 4])
+    nan = np.array([np.nan, 0.0])
+    changes = {f"{k}_{s}": nan for k in ("logit", "score") for s in SKIM_NAMES}
+    write_scores(tmp_path / "s.parquet", events, [True, False], **changes)
+    module, sink = run(events, scores=tmp_path / "s.parquet", seed=None)
+    assert sink.numbers == [100]
+    assert (module.counts.n_unscorable, module.counts.n_missing) == (1, 0)
+
+
+def test_event_type_that_the_score_file_contradicts_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    events = make_events([3, 4])
+    write_scores(tmp_path / "s.parquet", events, [True, False])
+    run(events, scores=tmp_path / "s.parquet", seed=None, event_type="charged")
+    assert caplog.text.count("expected charged, got mixed") == 1
+
+
+def test_payload_needs_basf2(model_path: Path, caplog: pytest.LogCaptureFixture):
+    with pytest.raises(UsageError, match=r"1 ERROR\(S\)"):
+        run(make_events([3]), payload="SmartFilterModel")
+    assert "the conditions database needs basf2" in caplog.text
+
+
+def test_skim_names_from_names_and_objects():
+    single = SimpleNamespace(name="feiHadronicB0")
+    assert list_skim_names("TauLFV") == ("TauLFV",)
+    assert list_skim_names(single) == ("feiHadronicB0",)
+    assert list_skim_names([single, "TauLFV"]) == ("feiHadronicB0", "TauLFV")
+    assert list_skim_names(()) == ()

@@ -1,0 +1,54 @@
+"""What the SmartFilter module saw and decided, and its line in the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["FilterCounts"]
+
+
+@dataclass
+class FilterCounts:
+    """What the module saw and decided.
+
+    Parameters
+    ----------
+    n_generated, n_kept : int
+        Events that came in, and those that the decision keeps.
+    n_unscorable : int
+        Events without a score: kept with weight 1.
+    n_failed, n_missing : int
+        Those of them for which network or device failed, and those that a score file
+        does not have.
+    inferred : dict of str to int
+        Events whose type was inferred from the record, by type.
+    sum_weight : dict of str to float
+        Sum of the weights of kept events, by skim.
+    """
+
+    n_generated: int = 0
+    n_kept: int = 0
+    n_unscorable: int = 0
+    n_failed: int = 0
+    n_missing: int = 0
+    inferred: dict[str, int] = field(default_factory=dict)
+    sum_weight: dict[str, float] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """Return one line for the log."""
+        share = 100.0 * self.n_kept / self.n_generated if self.n_generated else 0.0
+        text = (
+            f"SmartFilter: {self.n_generated} generated, {self.n_kept} kept "
+            f"({share:.2f} %), {self.n_unscorable} unscorable"
+        )
+        if self.n_failed:
+            text += f" ({self.n_failed} because the network failed)"
+        if self.n_missing:
+            text += f" ({self.n_missing} not in the score file)"
+        for skim, total in self.sum_weight.items():
+            mean = total / self.n_kept if self.n_kept else 0.0
+            text += f"; mean weight {skim}: {mean:.4g}"
+        if self.inferred:
+            types = ", ".join(f"{name} {n}" for name, n in self.inferred.items())
+            text += f"; event type inferred from the record: {types}"
+        return text

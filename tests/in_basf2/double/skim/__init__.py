@@ -1,0 +1,1 @@
+"""Skims of the double."""
