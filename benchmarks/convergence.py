@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from convergence_figure import draw
+from fluctuation_study import study_fluctuations, study_photons
 from retention_study import VARIABLES, compare, simulate
 from rich.console import Console
 from rich.progress import track
@@ -24,9 +25,7 @@ from transport_study import (
     make_gun,
     study_crystals,
     study_energy_loss,
-    study_fluctuations,
     study_helix,
-    study_photons,
     take_generated,
 )
 
