@@ -79,7 +79,14 @@ class Settings:
 
 
 @click.command()
-@click.option("-n", "n_events", type=click.IntRange(min=2), default=45_000)
+@click.option(
+    "-n",
+    "n_events",
+    type=click.IntRange(min=2),
+    default=45_000,
+    show_default=True,
+    help="Events for retention: 2 % of a retention of 5.5 %.",
+)
 @click.option(
     "--fine-events",
     "n_fine",
@@ -94,9 +101,26 @@ class Settings:
     show_default=True,
     help="Particles of each study of convergence.",
 )
-@click.option("--steps", type=Steps(), default="4,2,1,0.5,0.25,0.1,0.05,0.02,0.01")
-@click.option("--retention-steps", type=Steps(), default="2,1,0.25,0.1,0.02")
-@click.option("--event-type", type=click.Choice(EVENT_TYPES), default="mixed")
+@click.option(
+    "--steps",
+    type=Steps(),
+    default="4,2,1,0.5,0.25,0.1,0.05,0.02,0.01",
+    show_default=True,
+    help="Steps of the studies of convergence.",
+)
+@click.option(
+    "--retention-steps",
+    type=Steps(),
+    default="2,1,0.25,0.1,0.02",
+    show_default=True,
+    help=f"Steps of retention, {REFERENCE:g} among them.",
+)
+@click.option(
+    "--event-type",
+    type=click.Choice(EVENT_TYPES),
+    default="mixed",
+    show_default=True,
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
