@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from convergence_figure import draw
+from fluctuation_study import study_fluctuations, study_photons
 from retention_study import VARIABLES, compare, simulate
 from rich.console import Console
 from rich.progress import track
@@ -24,9 +25,7 @@ from transport_study import (
     make_gun,
     study_crystals,
     study_energy_loss,
-    study_fluctuations,
     study_helix,
-    study_photons,
     take_generated,
 )
 
@@ -80,7 +79,14 @@ class Settings:
 
 
 @click.command()
-@click.option("-n", "n_events", type=click.IntRange(min=2), default=45_000)
+@click.option(
+    "-n",
+    "n_events",
+    type=click.IntRange(min=2),
+    default=45_000,
+    show_default=True,
+    help="Events for retention: 2 % of a retention of 5.5 %.",
+)
 @click.option(
     "--fine-events",
     "n_fine",
@@ -95,9 +101,26 @@ class Settings:
     show_default=True,
     help="Particles of each study of convergence.",
 )
-@click.option("--steps", type=Steps(), default="4,2,1,0.5,0.25,0.1,0.05,0.02,0.01")
-@click.option("--retention-steps", type=Steps(), default="2,1,0.25,0.1,0.02")
-@click.option("--event-type", type=click.Choice(EVENT_TYPES), default="mixed")
+@click.option(
+    "--steps",
+    type=Steps(),
+    default="4,2,1,0.5,0.25,0.1,0.05,0.02,0.01",
+    show_default=True,
+    help="Steps of the studies of convergence.",
+)
+@click.option(
+    "--retention-steps",
+    type=Steps(),
+    default="2,1,0.25,0.1,0.02",
+    show_default=True,
+    help=f"Steps of retention, {REFERENCE:g} among them.",
+)
+@click.option(
+    "--event-type",
+    type=click.Choice(EVENT_TYPES),
+    default="mixed",
+    show_default=True,
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(

@@ -48,7 +48,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
             axis.legend(fontsize=8, frameon=False)
     for suffix in (".png", ".pdf"):
         temporary = path.with_name(f"{path.name}.part{suffix}")
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, dpi=90)
         temporary.replace(path.with_suffix(suffix))
     plt.close(figure)
 
@@ -67,6 +67,7 @@ def _draw_deviations(axis: Axes, steps: list[float], studies: list[Any]) -> None
         if pairs:
             axis.plot(*zip(*pairs, strict=True), label=name + order, ms=4, **style)
     axis.set_yscale("log")
+    axis.set_ylim(top=10.0)
     axis.set_ylabel("rms deviation")
 
 
@@ -84,7 +85,7 @@ def _draw_ratios(
             ms=4,
             capsize=2,
             lw=0.8,
-            **style,
+            **(style | {"linestyle": "none"}),
         )
     axis.axhline(1.0, color="0.8", zorder=0)
     axis.set_ylabel(label)

@@ -4,7 +4,8 @@ The generator leaves e, mu, pi, K, p, n, photons and neutrinos stable and decays
 everything else. Its decays are replayed (`replay`), stable particles fly through
 tracker and calorimeter (`particles`), pions, kaons and muons may decay in flight, and the
 machine adds a little of its own. The step length is the dial between speed and
-detail: the physics is the same.
+detail: the physics is the same (``benchmarks/convergence.py`` measures it,
+``docs/detector.md`` has the figures).
 """
 
 from __future__ import annotations

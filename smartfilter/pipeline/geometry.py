@@ -2,10 +2,12 @@
 
 Lengths in cm, areal densities in g/cm^2, energies in GeV. Dimensions are those of the
 Belle II Technical Design Report (arXiv:1011.0352) and of the Belle II Physics Book
-(arXiv:1808.10567, chapter 3), rounded; properties of materials are those of the tables
-"Atomic and Nuclear Properties of Materials" of the Particle Data Group. Support
-structures, cables and the tilt of sensors are left out. The z axis is that of the
-solenoid and the interaction point is its origin.
+(arXiv:1808.10567, chapter 3), rounded, with beam pipe, walls and gas of the drift
+chamber from basf2's geometry files (``ir/data/BeamPipe.xml``, ``cdc/data/CDC.xml``);
+properties of materials are those of the tables "Atomic and Nuclear Properties of
+Materials" of the Particle Data Group. Support structures, cables and the tilt of sensors
+are left out. The z axis is that of the solenoid and the interaction point is its
+origin. ``docs/detector.md`` lists every number with its source.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What matter does to charged particles: energy loss, scattering, radiation.
 
 Every process is additive in the thickness, so that results do not depend on how a path
-is cut into steps. Areal densities in g/cm^2, energies and momenta in GeV (c = 1).
+is cut into steps: means hold to second order in the energy lost, variances add up. Areal densities in g/cm^2, energies and momenta in GeV (c = 1).
 References: the review "Passage of Particles Through Matter" of the Particle Data
 Group, Phys. Rev. D 110 (2024) 030001, section 34, called PDG below.
 """

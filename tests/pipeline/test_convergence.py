@@ -33,6 +33,11 @@ def study():
 
 
 @pytest.fixture(scope="module")
+def fluctuations():
+    return importlib.import_module("fluctuation_study").study_fluctuations
+
+
+@pytest.fixture(scope="module")
 def compare():
     return importlib.import_module("retention_study").compare
 
@@ -94,8 +99,8 @@ def test_cross_matter_stops_a_slow_particle():
     assert cross_matter(stream, 0.93827, 0.1, 0.0, g.SILICON, True) == 0.1
 
 
-def test_scattering_and_losses_have_the_closed_form_at_any_step(study):
-    for series in study.study_fluctuations((4.0, 1.0, 0.25), 4000, 5):
+def test_scattering_and_losses_have_the_closed_form_at_any_step(fluctuations):
+    for series in fluctuations((4.0, 1.0, 0.25), 4000, 5):
         for value, error in zip(series.values, series.errors, strict=True):
             assert value == pytest.approx(series.expected, abs=4.5 * error)
             assert error < 0.04 * series.expected
@@ -237,7 +242,7 @@ def test_command_writes_tables_json_and_figure(tmp_path):
 
 def test_simulate_stops_in_time_and_goes_on_from_its_parts(tmp_path):
     study = importlib.import_module("retention_study")
-    done = []
+    done: list[int] = []
     settings = {"seed": 3, "workers": 1, "parts": tmp_path, "advance": done.append}
     n_events = {1.0: 510, 2.0: 4}
     part = study.simulate("taupair", n_events, minutes=0.0, **settings)
