@@ -366,11 +366,9 @@ def _compare(
     again = samples.replay(way, point)
     ran = samples.filtered.get((way, point))
     filtered = again if ran is None else ran
-    quantities["measured_speedup"] = measure_speedup(unfiltered, filtered, clock)
-    for name in CLOCKS:
-        quantities[f"measured_speedup_{name}"] = measure_speedup(
-            unfiltered, filtered, name
-        )
+    measured = {name: measure_speedup(unfiltered, filtered, name) for name in CLOCKS}
+    quantities["measured_speedup"] = measured[clock]
+    quantities |= {f"measured_speedup_{name}": m for name, m in measured.items()}
     if ran is not None:
         quantities["replay_ratio"] = divide_speedups(again, ran, clock, group_size)
     return PointResult(point, way == "blocks", ran is None, quantities)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EVENTS_PER_ROUND", "Job", "Plan", "run_rounds"]
 
-EVENTS_PER_ROUND = 1000
-"""Events of each sample in one round: some ten seconds at the usual cost."""
+EVENTS_PER_ROUND = 2000
+"""Events of each sample in one round: half a minute at the usual cost."""
 
 N_WARM_UP = 20
 """Events that compile and load everything before the clock starts."""
