@@ -44,6 +44,12 @@ def _show(
     return text if error is None else f"{text} ± {scale * error:.{digits}f}"
 
 
+def _show_value(row: Mapping[str, Any], name: str) -> str:
+    """Return the number without its error, which its pull contains."""
+    value = row.get(name)
+    return "-" if value is None else f"{value:.2f}"
+
+
 def _show_signed(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:+.{digits}f}"
 
@@ -133,9 +139,9 @@ def _make_formulas(points: Sequence[Mapping[str, Any]], way: str) -> RenderableT
             _show(point, "predicted_speedup"),
             _show_signed(point["pull"]),
             _show_signed(_percent(point["excess_without_costs"])),
-            _show(point, "substituted_formula"),
+            _show_value(point, "substituted_formula"),
             _show_signed(point.get("pull_substituted_formula")),
-            _show(point, "printed_formula"),
+            _show_value(point, "printed_formula"),
             _show_signed(point.get("pull_printed_formula")),
         )
         for point in points

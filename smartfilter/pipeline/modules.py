@@ -319,11 +319,12 @@ class CollectorModule(Module):
     ----------
     names : sequence of str
         Names in EventExtraInfo, as ``passes_feiHadronicB0``.
-    seed : int
-        Seed of the sampling, for the column ``draw``.
+    seed : int, optional
+        Seed of the sampling: then ``draw``, the random number that sampling compares
+        with, is kept as well.
     """
 
-    def __init__(self, names: Sequence[str], *, seed: int = 0) -> None:
+    def __init__(self, names: Sequence[str], *, seed: int | None = None) -> None:
         super().__init__()
         self._names = tuple(names)
         self._seed = seed
@@ -341,17 +342,15 @@ class CollectorModule(Module):
         """Keep the numbers of the event."""
         info = self._extra_info.obj()
         events = self._particles.getPtr()
-        values = (info.getExtraInfo(name) for name in self._names)
-        draw = uniform(events, self._seed)[0]
-        self._rows.append((events.entry[0], draw, *values))
+        values = [info.getExtraInfo(name) for name in self._names]
+        if self._seed is not None:
+            values.append(float(uniform(events, self._seed)[0]))
+        self._rows.append((events.entry[0], *values))
 
     @property
     def columns(self) -> dict[str, NDArray[np.float64]]:
-        """The numbers by name, ``entry`` and ``draw``, each of shape (n_collected,).
-
-        ``draw`` is the random number that importance sampling compares with.
-        """
-        names = ("entry", "draw", *self._names)
+        """The numbers by name, and ``entry``, each of shape (n_collected,)."""
+        names = ("entry", *self._names, *(() if self._seed is None else ("draw",)))
         table = np.array(self._rows, dtype=np.float64).reshape(-1, len(names))
         return dict(zip(names, table.T, strict=True))
 

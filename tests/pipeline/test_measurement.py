@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from smartfilter import speedup
 from smartfilter.cli import cli
 from smartfilter.errors import SmartFilterError, UsageError
 from smartfilter.events import Events
-from smartfilter.pipeline import rounds
 from smartfilter.pipeline.chain import STAGES, ChainRun, ChainSettings, FilterSettings
 from smartfilter.pipeline.chain import run as run_chain
 from smartfilter.pipeline.comparison import (
@@ -471,17 +471,14 @@ def test_rounds_do_not_depend_on_the_number_of_workers(count_model: Path):
 
 
 def test_dead_worker_is_an_error(count_model: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rounds, "_run_in_worker", os._exit)
-    monkeypatch.setattr(
-        rounds.ProcessPoolExecutor,
-        "submit",
-        lambda pool, f, plan, turn, n: SUBMIT(pool, f, 3),
-    )
+    submit = ProcessPoolExecutor.submit
+
+    def submit_death(pool: ProcessPoolExecutor, *_: Any) -> Future[Any]:
+        return submit(pool, os._exit, 3)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit_death)
     with pytest.raises(SmartFilterError, match="one ended early"):
         run_rounds(make_plan(count_model), workers=2)
-
-
-SUBMIT = rounds.ProcessPoolExecutor.submit
 
 
 @pytest.fixture(scope="module")
