@@ -18,7 +18,7 @@ __all__ = ["command"]
     "-n",
     "n_events",
     type=click.IntRange(min=1),
-    default=32_000,
+    default=44_000,
     show_default=True,
     help="Events per sample; there are two.",
 )
@@ -59,7 +59,7 @@ __all__ = ["command"]
 @click.option(
     "--step",
     type=click.FloatRange(min=0.0, min_open=True),
-    default=0.05,
+    default=0.08,
     show_default=True,
     help="Longest step in the mock detector, cm: the dial of t_s.",
 )

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["make_tables"]
 
+_PRECISION = 0.05
+"""Relative error that the comparison is meant to reach at every point."""
+
 _WAYS = {True: "filter in blocks", False: "filter event by event"}
 
 
@@ -30,8 +33,19 @@ def make_tables(document: Mapping[str, Any]) -> list[RenderableType]:
         _make_checks(by_way),
         *(_make_formulas(own, way) for way, own in by_way.items()),
         *(_make_speedups(own, way) for way, own in by_way.items()),
-        f"largest relative error of the ratio: {100 * (document['precision'] or 0):.1f} %",
+        _describe_precision(document),
     ]
+
+
+def _describe_precision(document: Mapping[str, Any]) -> str:
+    precision = document["precision"]
+    if precision is None:
+        return "A ratio is not defined; generate more events."
+    needed = document["n_events"] * (precision / _PRECISION) ** 2
+    return (
+        f"Largest relative error of a ratio: {100 * precision:.1f} %; "
+        f"{100 * _PRECISION:.0f} % takes about {needed:,.0f} events per sample."
+    )
 
 
 def _show(

@@ -114,7 +114,7 @@ def measure(
     run_all: bool = False,
     ways: Sequence[str] = WAYS,
     detector: str = "mock",
-    step: float = 0.05,
+    step: float = 0.08,
     decay_table: str = "belle2",
     seed: int = 1,
     clock: str = "cpu",
