@@ -26,7 +26,7 @@ measure: $(VENV)/tools
 	$(BIN)/smartfilter measure --workers $(WORKERS) --output output/measure --force
 
 measure-geant4: $(VENV)/tools
-	$(BIN)/smartfilter measure --detector geant4 -n 32000 --workers $(WORKERS) \
+	$(BIN)/smartfilter measure --detector geant4 --workers $(WORKERS) \
 	  --output output/measure-geant4 --force
 
 # numba does not notice edits in files that a kernel calls: clean after editing one.

@@ -18,7 +18,7 @@ __all__ = ["command"]
     "-n",
     "n_events",
     type=click.IntRange(min=1),
-    default=44_000,
+    default=36_000,
     show_default=True,
     help="Events per sample; there are two.",
 )
