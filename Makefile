@@ -6,9 +6,10 @@ PYTHON ?= python3
 PACKAGE ?= --editable .
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+WORKERS ?= 2
 EXTRAS = pipeline,geant4,train,plot,onnx
 
-.PHONY: score test lint measure events model clean
+.PHONY: score test lint measure measure-geant4 clean
 
 score: $(VENV)/core
 	$(BIN)/smartfilter score examples/events.root
@@ -22,7 +23,11 @@ lint: $(VENV)/tools
 	$(BIN)/mypy
 
 measure: $(VENV)/tools
-	$(BIN)/smartfilter measure --event-type mixed --output output/measure
+	$(BIN)/smartfilter measure --workers $(WORKERS) --output output/measure --force
+
+measure-geant4: $(VENV)/tools
+	$(BIN)/smartfilter measure --detector geant4 --workers $(WORKERS) \
+	  --output output/measure-geant4 --force
 
 # numba does not notice edits in files that a kernel calls: clean after editing one.
 clean:

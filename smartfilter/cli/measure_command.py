@@ -2,138 +2,149 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import click
 
 from smartfilter.cli.options import EVENT_TYPE
-from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
 
 __all__ = ["command"]
 
 
 @click.command("measure")
-@click.option("-n", "n_events", type=click.IntRange(min=1), default=2000)
-@click.option("--event-type", type=EVENT_TYPE, default="mixed")
+@click.option(
+    "-n",
+    "n_events",
+    type=click.IntRange(min=1),
+    default=36_000,
+    show_default=True,
+    help="Events per sample; there are two.",
+)
+@click.option("--event-type", type=EVENT_TYPE, default="mixed", show_default=True)
 @click.option("--skim", default="feiHadronicB0", show_default=True)
-@click.option("--model", help="Model file.  [the shipped gcn.pt]")
+@click.option("--model", help="Model file.  [the one that smartfilter ships]")
 @click.option(
     "--mode",
+    "modes",
     type=click.Choice(["threshold", "sample", "official"]),
-    default="threshold",
+    multiple=True,
+    default=["threshold", "sample"],
     show_default=True,
+    help="Repeatable.",
 )
 @click.option(
     "--threshold",
     "thresholds",
     type=click.FloatRange(0.0, 1.0),
     multiple=True,
-    help="Working point; repeatable, the first one is run for real.",
+    help="Working point; repeatable, the first one is run for real.  "
+    "[1, 0.7, 0.5, 0.3, 0.2, 0.1 times the model's]",
 )
-@click.option("--run-all", is_flag=True, help="Run every working point for real.")
+@click.option("--run-all", is_flag=True, help="Run every threshold for real.")
+@click.option(
+    "--blocks/--per-event",
+    "blocks",
+    default=None,
+    help="Let the filter score whole blocks, or one event at a time.  [both]",
+)
+@click.option(
+    "--detector",
+    type=click.Choice(["mock", "geant4"]),
+    default="mock",
+    show_default=True,
+    help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
+)
 @click.option(
     "--step",
     type=click.FloatRange(min=0.0, min_open=True),
-    default=0.02,
+    default=0.08,
     show_default=True,
-    help="Longest step in the detector, cm: the dial of t_s.",
+    help="Longest step in the mock detector, cm: the dial of t_s.",
+)
+@click.option(
+    "--decay-table",
+    type=click.Choice(["pythia", "belle2"]),
+    default="belle2",
+    show_default=True,
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option(
     "--clock", type=click.Choice(["cpu", "wall"]), default="cpu", show_default=True
 )
-@click.option("--blocks", is_flag=True, help="Let the filter score whole blocks.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for measure.json, measure.png and measure.pdf; extra plot.",
+)
+@click.option("--force", is_flag=True, help="Replace existing outputs.")
 @json_option
 def command(
     n_events: int,
     event_type: str,
     skim: str,
     model: str | None,
-    mode: str,
+    modes: tuple[str, ...],
     thresholds: tuple[float, ...],
     run_all: bool,
+    blocks: bool | None,
+    detector: str,
     step: float,
+    decay_table: str,
     seed: int,
     clock: str,
-    blocks: bool,
+    workers: int,
     device: str,
+    output: Path | None,
+    force: bool,
 ) -> None:
-    """Run generator, filter, mock detector, reconstruction and skim, and time them.
+    """Run generator, filter, detector, reconstruction and skim, and time them.
 
     Predictions come from one sample of N events, the measured speedup from another one
-    that runs with and without the filter.
+    that runs with and without the filter. Every worker is one thread; times are per
+    event and core.
 
     \b
     Examples:
-      smartfilter measure --event-type mixed -n 2000
+      smartfilter measure --workers 2 -o output
       smartfilter measure -n 5000 --threshold 0.05 --threshold 0.1 --json
     """  # noqa: D301
-    from smartfilter.model_file import default_model_path
-    from smartfilter.pipeline.measurement import measure
+    from smartfilter.cli.measure_tables import make_tables
+    from smartfilter.pipeline.measurement import WAYS, measure
 
-    n_runs = 3 + (len(thresholds) if run_all and thresholds else 1)
-    with show_progress("measure", n_runs * n_events) as advance:
+    ways = WAYS if blocks is None else ("blocks",) if blocks else ("events",)
+    with ExitStack() as stack:
+        report = None
+        if output is not None:
+            from smartfilter.plots import MeasurementReport
+
+            report = stack.enter_context(MeasurementReport(output, force=force))
+        advance = stack.enter_context(show_progress("measure", n_events))
         result = measure(
             event_type,
             n_events,
             skim=skim,
-            model=Path(model) if model else default_model_path(),
-            mode=mode,
-            threshold=thresholds[0] if thresholds else None,
-            thresholds=thresholds[1:],
+            model=model,
+            modes=modes,
+            thresholds=thresholds,
             run_all=run_all,
+            ways=ways,
+            detector=detector,
             step=step,
+            decay_table=decay_table,
             seed=seed,
             clock=clock,
-            blocks=blocks,
+            workers=workers,
             device=device,
             advance=advance,
         )
-    document = result.to_document()
-    title = (
-        f"{event_type}, {skim}, {n_events:,} events per sample, step {step} cm, "
-        f"{clock} time on one core"
-    )
-    emit(document, *_make_tables(title, document))
-
-
-def _show(point: dict[str, Any], name: str, scale: float = 1.0, digits: int = 3) -> str:
-    value, error = point.get(name), point.get(f"{name}_error")
-    if value is None:
-        return "-"
-    text = f"{scale * value:.{digits}f}"
-    return text if error is None else f"{text} ± {scale * error:.{digits}f}"
-
-
-def _make_tables(title: str, document: dict[str, Any]) -> list[Any]:
-    times = [
-        ("t_g  generation", _show(document, "t_g", 1e3)),
-        ("t_n  filter", _show(document, "t_n", 1e3)),
-        ("t_s  simulation, reconstruction, skim", _show(document, "t_s", 1e3)),
-        ("r    retention rate, %", _show(document, "retention_rate", 100.0, 2)),
-    ]
-    rows = []
-    for point in document["points"]:
-        threshold = point["threshold"]
-        rows.append(
-            (
-                point["mode"] if threshold is None else f"score >= {threshold:.4f}",
-                _show(point, "tpr"),
-                _show(point, "fpr", digits=4),
-                _show(point, "measured_speedup", digits=2)
-                + (" (replayed)" if point["replayed"] else ""),
-                _show(point, "predicted_speedup", digits=2),
-                _show(point, "predicted_with_costs", digits=2),
-                _show(point, "substituted_formula", digits=2),
-                _show(point, "printed_formula", digits=2),
-            )
-        )
-    formula = "(C)" if document["mode"] != "threshold" else "(A)"
-    with_costs = "(C), costs" if formula == "(C)" else "(A2)"
-    columns = ("working point", "f1", "f0", "measured", formula, with_costs)
-    return [
-        make_table(title, ("", "ms per event"), times),
-        make_table("speedup", (*columns, "(B')", "(B)"), rows),
-    ]
+        document = result.to_document()
+        if report is not None:
+            report.write({"schema_version": SCHEMA_VERSION, **document})
+    emit(document, *make_tables(document))
+    if report is not None:
+        click.echo(f"Written: {', '.join(map(str, report.paths))}", err=True)

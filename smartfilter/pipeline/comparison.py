@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from smartfilter import speedup
-from smartfilter.pipeline.chain import STAGES, ChainRun
+from smartfilter.pipeline.chain import STAGES
+from smartfilter.pipeline.working_points import SIMULATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-__all__ = ["Estimate", "measure_speedup", "predict", "replay"]
+    from smartfilter.pipeline.chain import ChainRun
+    from smartfilter.pipeline.working_points import WorkingPoint
+
+__all__ = ["Estimate", "divide_speedups", "measure_speedup", "predict"]
 
 N_REPLICAS = 400
 """Replicas of the bootstrap: 4 % accuracy of each error."""
 
-_SIMULATION = ("detector", "reconstruction", "skim")
+_REPLICAS_AT_ONCE = 50
 
 
 class Estimate(NamedTuple):
@@ -29,63 +34,29 @@ class Estimate(NamedTuple):
     error: float
 
 
-def replay(
-    unfiltered: ChainRun, filtered: ChainRun, threshold: float | None
-) -> ChainRun:
-    """Return what a run with the filter gives, from the times of the run without it.
-
-    Parameters
-    ----------
-    unfiltered : ChainRun
-        The chain without the filter.
-    filtered : ChainRun
-        The same events with the filter at any working point: its scores, and with
-        sampling its draws, say which events are kept.
-    threshold : float or None
-        None with sampling.
-    """
-    if threshold is None:
-        keep, weight = filtered.weight > 0, filtered.weight
-    else:
-        keep = _reaches(filtered, threshold)
-        weight = keep.astype(np.float64)
-    times = dict(filtered.times)
-    for stage in _SIMULATION:
-        times[stage] = unfiltered.times[stage] * keep[:, None]
-    return ChainRun(
-        times,
-        unfiltered.passes & keep,
-        filtered.score,
-        filtered.keep_probability,
-        weight,
-    )
-
-
-def _reaches(run_: ChainRun, threshold: float) -> NDArray[np.bool_]:
-    """Return which events a threshold keeps; those without a score among them."""
-    return (run_.score >= threshold) | np.isnan(run_.score)
-
-
-def predict(
-    observed: ChainRun, mode: str, threshold: float | None, clock: str
-) -> dict[str, Estimate]:
+def predict(observed: ChainRun, point: WorkingPoint, clock: str) -> dict[str, Estimate]:
     """Return times (s), rates and the formulas' speedups from one sample.
 
     Parameters
     ----------
     observed : ChainRun
         Everything was simulated, with the filter looking on.
-    mode : str
-    threshold : float or None
-        None with sampling: then the keep probabilities of the run count.
+    point : WorkingPoint
     clock : str
-        One of `CLOCKS`.
+        One of `smartfilter.pipeline.chain.CLOCKS`.
+
+    Returns
+    -------
+    dict of str to Estimate
+        ``t_g``, ``t_n``, ``t_s``, ``retention_rate``, ``tpr``, ``fpr``,
+        ``keep_fraction``, ``predicted_speedup`` (A, or C with sampling),
+        ``predicted_with_costs`` (A2, or C with the measured cost of kept events),
+        ``excess_without_costs`` (the first over the second, minus one); with a
+        threshold also ``printed_formula`` (B) and ``substituted_formula`` (B').
     """
     y = observed.passes.astype(np.float64)
-    p = observed.keep_probability
-    if threshold is not None:
-        p = _reaches(observed, threshold).astype(np.float64)
-    t_s = observed.seconds(_SIMULATION, clock)
+    p = point.get_keep_probability(observed)
+    t_s = observed.seconds(SIMULATION, clock)
     columns = {
         "y": y,
         "p": p,
@@ -96,7 +67,7 @@ def predict(
         "t_s": t_s,
         "p t_s": p * t_s,
     }
-    if mode == "threshold":
+    if point.mode == "threshold":
         return _estimate(columns, _apply_threshold_formulas)
     return _estimate(columns, _apply_sampling_formulas)
 
@@ -120,18 +91,17 @@ def _apply_threshold_formulas(
     known = _rates_and_times(mean)
     rates = {name: known[name] for name in ("tpr", "fpr", "retention_rate")}
     times = {name: known[name] for name in ("t_g", "t_s")}
+    equal = speedup.threshold_speedup(**rates, **times, t_n=known["t_n"])
+    busier = speedup.speedup_with_costs(
+        tpr=known["tpr"],
+        t_g=known["t_g"],
+        t_n=known["t_n"],
+        mean_t_s=known["t_s"],
+        mean_kept_t_s=mean["p t_s"],
+    )
     return {
         **known,
-        "predicted_speedup": speedup.threshold_speedup(
-            **rates, **times, t_n=known["t_n"]
-        ),
-        "predicted_with_costs": speedup.speedup_with_costs(
-            tpr=known["tpr"],
-            t_g=known["t_g"],
-            t_n=known["t_n"],
-            mean_t_s=known["t_s"],
-            mean_kept_t_s=mean["p t_s"],
-        ),
+        **_name_predictions(equal, busier),
         "printed_formula": speedup.printed_formula(**rates, **times),
         "substituted_formula": speedup.substituted_formula(**rates, **times),
     }
@@ -149,34 +119,96 @@ def _apply_sampling_formulas(
         "t_s": known["t_s"],
         "t_n": known["t_n"],
     }
+    equal = speedup.sampling_speedup(**settings)
+    busier = speedup.sampling_speedup(**settings, mean_kept_t_s=mean["p t_s"])
+    return {**known, **_name_predictions(equal, busier)}
+
+
+def _name_predictions(
+    equal: NDArray[Any], busier: NDArray[Any]
+) -> dict[str, NDArray[Any]]:
+    """Name what equal and what busier kept events lead to."""
     return {
-        **known,
-        "predicted_speedup": speedup.sampling_speedup(**settings),
-        "predicted_with_costs": speedup.sampling_speedup(
-            **settings, mean_kept_t_s=mean["p t_s"]
-        ),
+        "predicted_speedup": equal,
+        "predicted_with_costs": busier,
+        "excess_without_costs": equal / busier - 1.0,
     }
 
 
 def measure_speedup(unfiltered: ChainRun, filtered: ChainRun, clock: str) -> Estimate:
     """Return the measured speedup of two runs over the same events."""
-    w = filtered.weight * filtered.passes
     columns = {
         "y": unfiltered.passes.astype(np.float64),
         "without": unfiltered.seconds(STAGES, clock),
-        "with": filtered.seconds(STAGES, clock),
-        "w": w,
-        "w2": w * w,
+        **_collect_costs(filtered, clock, ""),
     }
-    return _estimate(columns, _divide_costs)["measured_speedup"]
+
+    def divide(mean: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        cost = mean["without"] / mean["y"]
+        return {"speedup": cost * _count_per_cost(mean, "")}
+
+    return _estimate(columns, divide)["speedup"]
 
 
-def _divide_costs(mean: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return cost per (effective) passing event without over that with the filter."""
-    squares = np.where(mean["w2"] > 0, mean["w2"], 1.0)
-    effective = np.square(mean["w"]) / squares
-    ratio = mean["without"] / mean["y"] * effective / mean["with"]
-    return {"measured_speedup": ratio}
+def divide_speedups(
+    first: ChainRun, second: ChainRun, clock: str, group_size: int
+) -> Estimate:
+    """Return the ratio of the speedups that two runs over the same events measure.
+
+    The error is a jackknife over groups of consecutive events that ran together: the
+    events are the same, and what remains is the speed of the machine, which drifts
+    slowly. It is NaN for less than two groups.
+    """
+    starts = np.arange(0, len(first), group_size)
+    sums = {
+        name: np.add.reduceat(column, starts)
+        for prefix, run in (("first ", first), ("second ", second))
+        for name, column in _collect_costs(run, clock, prefix).items()
+    }
+
+    def divide(total: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio: NDArray[Any] = _count_per_cost(total, "first ") / _count_per_cost(
+                total, "second "
+            )
+        return ratio
+
+    n_groups = len(starts)
+    value = divide({name: column.sum(keepdims=True) for name, column in sums.items()})
+    if n_groups < 2:
+        return Estimate(float(value[0]), float("nan"))
+    without = divide({name: column.sum() - column for name, column in sums.items()})
+    error = np.sqrt((n_groups - 1) * np.var(without))
+    return Estimate(float(value[0]), float(error))
+
+
+def _collect_costs(
+    filtered: ChainRun, clock: str, prefix: str
+) -> dict[str, NDArray[np.float64]]:
+    w = filtered.weight * filtered.passes
+    cost = filtered.seconds(STAGES, clock)
+    return {f"{prefix}cost": cost, f"{prefix}w": w, f"{prefix}w2": w * w}
+
+
+def _count_per_cost(mean: Mapping[str, NDArray[Any]], prefix: str) -> NDArray[Any]:
+    """Return the effective number of passing events per second."""
+    squares = mean[f"{prefix}w2"]
+    effective = np.square(mean[f"{prefix}w"]) / np.where(squares > 0, squares, 1.0)
+    count: NDArray[Any] = effective / mean[f"{prefix}cost"]
+    return count
+
+
+@lru_cache(maxsize=2)
+def _draw_counts(n_rows: int) -> NDArray[np.uint8]:
+    """Return how often each replica holds each row, shape (N_REPLICAS, n_rows).
+
+    The same for all estimates, so that those on the same events share their replicas.
+    """
+    rng = np.random.default_rng(0)
+    counts = np.empty((N_REPLICAS, n_rows), dtype=np.uint8)
+    for row in counts:
+        row[:] = np.bincount(rng.integers(n_rows, size=n_rows), minlength=n_rows)
+    return counts
 
 
 def _estimate(
@@ -185,20 +217,25 @@ def _estimate(
 ) -> dict[str, Estimate]:
     """Return functions of the columns' means, with errors from a bootstrap over rows.
 
-    Replicas without a passing or without a failing event are left out.
+    Replicas without a passing or without a failing event are left out; so are, for
+    each function, those in which it is not defined.
     """
     table = np.stack(list(columns.values()), axis=1)
-    n_rows = len(table)
-    rng = np.random.default_rng(0)
-    means = np.empty((N_REPLICAS + 1, table.shape[1]))
-    means[0] = table.mean(axis=0)
-    for i in range(1, N_REPLICAS + 1):
-        counts = np.bincount(rng.integers(n_rows, size=n_rows), minlength=n_rows)
-        means[i] = counts @ table / n_rows
-    share = means[:, list(columns).index("y")]
-    means = means[(share > 0) & (share < 1)]
-    values = formulas(dict(zip(columns, means.T, strict=True)))
-    return {
-        name: Estimate(float(value[0]), float(np.std(value[1:], ddof=1)))
-        for name, value in values.items()
-    }
+    counts = _draw_counts(len(table))
+    means = [table.mean(axis=0, keepdims=True)]
+    for first in range(0, N_REPLICAS, _REPLICAS_AT_ONCE):
+        some = counts[first : first + _REPLICAS_AT_ONCE].astype(np.float64)
+        means.append(some @ table / len(table))
+    all_means = np.concatenate(means)
+    share = all_means[:, list(columns).index("y")]
+    usable = (share > 0) & (share < 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = formulas(dict(zip(columns, all_means[usable].T, strict=True)))
+    return {name: _summarise(value) for name, value in values.items()}
+
+
+def _summarise(values: NDArray[Any]) -> Estimate:
+    """Return the first value with the standard deviation of the others."""
+    replicas = values[1:][np.isfinite(values[1:])]
+    error = float(np.std(replicas, ddof=1)) if len(replicas) > 1 else float("nan")
+    return Estimate(float(values[0]), error)

@@ -2,20 +2,23 @@ r"""Measure the speedup of the filter and compare it with the formulas.
 
 Two independent samples are generated. On the first the chain runs while the filter
 looks on, and once more with the filter at work for its own time: rates, times and hence
-the predictions come from it. On the second the chain
-runs without and with the filter, and
+the predictions come from it. On the second the chain runs without and with the filter,
+and
 
 .. math:: \frac{T_\mathrm{without} / N_\mathrm{without}}{T_\mathrm{with} / N_\mathrm{with}}
 
 is the measured speedup, T the time of all stages and N the number of passing events, or
 with sampling their effective number. Errors are from a bootstrap over events; as both runs
 of the second sample share their events, so do their replicas.
+
+Other working points are replayed: the filter keeps other events, whose times are those of
+the run without the filter. Where a point also ran, the replay is compared with it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,121 +30,77 @@ from smartfilter.pipeline.chain import (
     ChainRun,
     ChainSettings,
     FilterSettings,
-    run,
+    open_detector,
 )
 from smartfilter.pipeline.comparison import (
     Estimate,
+    divide_speedups,
     measure_speedup,
     predict,
+)
+from smartfilter.pipeline.results import Measurement, PointResult
+from smartfilter.pipeline.rounds import EVENTS_PER_ROUND, Job, Plan, run_rounds
+from smartfilter.pipeline.working_points import (
+    FIRST_STAGES,
+    WorkingPoint,
+    correct_times,
     replay,
 )
+from smartfilter.sampling import find_sampling_constant
 from smartfilter.scoring import Scorer
+from smartfilter.speedup import effective_sample_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
-__all__ = ["Measurement", "PointResult", "measure"]
+__all__ = ["THRESHOLD_FACTORS", "WAYS", "measure"]
 
-N_WARM_UP = 20
-"""Events that compile and load everything before the clock starts."""
+WAYS = ("blocks", "events")
+"""How the filter is called: with the generator's blocks, or one event at a time."""
 
+THRESHOLD_FACTORS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
+"""Working points by default, in units of the model's own threshold."""
 
-@dataclass(frozen=True)
-class PointResult:
-    """Prediction and measurement of one working point.
-
-    Parameters
-    ----------
-    mode : str
-    threshold : float or None
-        None with sampling.
-    replayed : bool
-        Whether the measurement follows from the times of the run without the filter and
-        those of the filter alone, instead of a run of its own.
-    quantities : mapping of str to Estimate
-        Times (s), rates and speedups by name; see `Measurement.to_document`.
-    """
-
-    mode: str
-    threshold: float | None
-    replayed: bool
-    quantities: Mapping[str, Estimate]
-
-    def pull(self, name: str = "predicted_speedup") -> float:
-        """Return (measured - predicted) / error of the difference."""
-        measured, predicted = self.quantities["measured_speedup"], self.quantities[name]
-        error = np.hypot(measured.error, predicted.error)
-        difference = measured.value - predicted.value
-        return float(difference / error) if error > 0 else float("nan")
-
-    def to_document(self) -> dict[str, Any]:
-        """Return a JSON-ready dictionary; what is not defined is None."""
-        document: dict[str, Any] = {
-            "mode": self.mode,
-            "threshold": self.threshold,
-            "replayed": self.replayed,
-        }
-        for name, (value, error) in self.quantities.items():
-            document[name] = _finite(value)
-            document[f"{name}_error"] = _finite(error)
-        document["pull"] = _finite(self.pull())
-        for name in ("predicted_with_costs", "printed_formula", "substituted_formula"):
-            if name in self.quantities:
-                document[f"pull_{name}"] = _finite(self.pull(name))
-        return document
+_N_CURVE = 25  # thresholds of a curve
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """Result of `measure`.
+class _Samples:
+    """The runs that a measurement is made of.
 
     Parameters
     ----------
-    settings : mapping
-        What was run: event type, skim, model, numbers of events, step, seed, clock.
-    stages : mapping of str to mapping of str to float
-        Seconds per event that reaches it, of each stage without and with the filter, on
-        both clocks.
-    points : tuple of PointResult
-        The first one is the main one.
+    observed : ChainRun
+        First sample; everything is simulated, the filter looks on.
+    working : mapping of str to ChainRun
+        First sample, the filter at work at the main point; by way.
+    unfiltered : ChainRun
+        Second sample.
+    filtered : mapping of (str, WorkingPoint) to ChainRun
+        Second sample; by way and point. The main point ran in each way.
+    main : WorkingPoint
     """
-
-    settings: Mapping[str, Any]
-    stages: Mapping[str, Mapping[str, float]]
-    points: tuple[PointResult, ...]
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the JSON document of ``smartfilter measure``, schema version aside.
-
-        Quantities of the main point stand at the top and, as of every other point, in
-        ``points``; each has its ``_error``. From the first sample: ``t_g``, ``t_n``,
-        ``t_s`` (s), ``retention_rate``, ``tpr``, ``fpr``, ``keep_fraction``,
-        ``predicted_speedup`` (formula A, or C with sampling), ``predicted_with_costs``
-        (A2, or C with the measured cost of kept events), ``printed_formula`` (B),
-        ``substituted_formula`` (B'). From the second: ``measured_speedup``;
-        ``replayed_speedup`` is the same from the times of the run without the filter.
-        """
-        points = [point.to_document() for point in self.points]
-        return {
-            **self.settings,
-            **points[0],
-            "stages": {name: dict(row) for name, row in self.stages.items()},
-            "points": points,
-        }
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-class _Samples(NamedTuple):
-    """The runs that a measurement is made of."""
 
     observed: ChainRun
+    working: Mapping[str, ChainRun]
     unfiltered: ChainRun
-    filtered: Sequence[ChainRun]
+    filtered: Mapping[tuple[str, WorkingPoint], ChainRun]
+    main: WorkingPoint
+
+    def observe(self, way: str, point: WorkingPoint) -> ChainRun:
+        """Return the first sample with the times of generation and filter at a point."""
+        keep = point.get_keep_probability(self.observed)
+        working = correct_times(self.working[way], keep)
+        first = {stage: working.times[stage] for stage in FIRST_STAGES}
+        return replace(self.observed, times={**self.observed.times, **first})
+
+    def replay(self, way: str, point: WorkingPoint) -> ChainRun:
+        """Return the second sample at a point, from the run at the main point."""
+        own = point == self.main or point.mode == "official"
+        ran = self.filtered[way, point if own else self.main]
+        return replay(self.unfiltered, ran, point, same=own)
 
 
 def measure(
@@ -149,24 +108,25 @@ def measure(
     n_events: int,
     *,
     skim: str,
-    model: str | Path | Scorer | None = None,
-    mode: str = "threshold",
-    threshold: float | None = None,
+    model: str | Path | None = None,
+    modes: Sequence[str] = ("threshold", "sample"),
     thresholds: Sequence[float] = (),
     run_all: bool = False,
-    step: float = 0.02,
+    ways: Sequence[str] = WAYS,
+    detector: str = "mock",
+    step: float = 0.08,
+    decay_table: str = "belle2",
     seed: int = 1,
     clock: str = "cpu",
-    blocks: bool = False,
-    rounds: int = 4,
+    workers: int = 1,
+    events_per_round: int = EVENTS_PER_ROUND,
     device: str = "cpu",
     advance: Callable[[int], None] | None = None,
 ) -> Measurement:
     """Run the chain with and without the filter and compare with the formulas.
 
-    Everything runs on one thread. Numbers are compiled and the network is warmed up
-    before. The runs take turns, ``rounds`` times, so that a drift of the machine's
-    speed hits all of them.
+    Numbers are compiled and the network is warmed up before. The runs take turns, so
+    that a drift of the machine's speed hits all of them.
 
     Parameters
     ----------
@@ -175,31 +135,40 @@ def measure(
         Generated events per sample; there are two samples.
     skim : str
         Skim that counts, of the chain and of the model.
-    model : str, Path or Scorer, optional
-        By default the model that smartfilter ships.
-    mode : str
-        ``threshold``, ``sample`` or ``official``.
-    threshold : float, optional
-        By default the model's.
+    model : str or Path, optional
+        Model file; by default the one that smartfilter ships.
+    modes : sequence of str
+        Of ``threshold``, ``sample`` and ``official``. The first one has the main point.
+        With ``sample`` the model's constant runs, which is for t_s = 100 t_g and
+        t_n = 0; the one that costs least with the times of the first sample is
+        replayed.
     thresholds : sequence of float
-        Further working points, with mode ``threshold``.
+        Working points, the main one first; by default the model's threshold times
+        `THRESHOLD_FACTORS`.
     run_all : bool
-        Run the chain for each of them; by default their measurement is replayed from
-        the times of the events in the run without the filter.
+        Run the chain for each threshold and way; by default the first threshold runs
+        in each way, sampling in the first way, and the others are replayed.
+    ways : sequence of str
+        Of `WAYS`; the first one has the main point.
+    detector : str
+        ``mock`` or ``geant4``.
     step : float
-        Longest step in the detector, cm; the dial of the cost of the simulation.
+        Longest step in the mock detector, cm; the dial of the cost of the simulation.
+    decay_table : str
+        Of the generator.
     seed : int
     clock : str
-        ``cpu`` (not disturbed by what else runs) or ``wall``.
-    blocks : bool
-        Let the filter score whole blocks of the generator.
-    rounds : int
-        Turns of the runs.
+        ``cpu`` (not disturbed by what else runs) or ``wall``; of all times that
+        predictions and points are made of.
+    workers : int
+        Processes that share the events, each on one thread. Events and labels do not
+        depend on it.
+    events_per_round : int
+        Events per turn.
     device : str
         Where the network runs.
     advance : callable, optional
-        Told the number of events done since its last call, of ``3 * n_events`` and one
-        more ``n_events`` for each run with the filter.
+        Told the number of events, of ``n_events``, done since its last call.
 
     Raises
     ------
@@ -208,30 +177,31 @@ def measure(
     SmartFilterError
         What model and stages raise.
     """
-    _check(n_events, mode, thresholds, clock, rounds)
-    scorer = (
-        model if isinstance(model, Scorer) else Scorer(model, device=device, threads=1)
+    _check(n_events, modes, thresholds, ways, clock)
+    scorer = Scorer(model, device=device, threads=1)
+    chain = ChainSettings(event_type, skim, step, seed, detector, decay_table)
+    with open_detector(chain):
+        pass  # say what is missing before any process starts
+    by_mode = _list_points(scorer, chain, modes, thresholds)
+    jobs = _list_jobs(by_mode, ways, run_all=run_all)
+    plan = Plan(
+        chain,
+        tuple(job for job, _ in jobs),
+        n_events,
+        seed,
+        model=str(scorer.path),
+        device=device,
+        events_per_round=events_per_round,
     )
-    settings = DecisionSettings.from_model(
-        scorer.info, skims=[skim], mode=mode, threshold=threshold, event_type=event_type
+    runs = run_rounds(plan, workers=workers, advance=advance)
+    samples = _Samples(
+        runs["observed"],
+        {way: runs[f"working {way}"] for way in ways},
+        runs["unfiltered"],
+        {key: runs[job.name] for job, key in jobs if key is not None},
+        by_mode[modes[0]][0],
     )
-    main = settings.skims[0].threshold if mode == "threshold" else None
-    points = [main, *(t for t in thresholds if t != main)]
-    chain = ChainSettings(event_type, skim, step, detector_seed=seed)
-    runs = [
-        FilterSettings(scorer, mode, point, seed=seed, blocks=blocks)
-        for point in (points if run_all else points[:1])
-    ]
-    samples = _run_in_turns(chain, n_events, rounds, seed, runs, advance)
-    for sample in (samples.observed, samples.unfiltered):
-        if not sample.passes.any() or sample.passes.all():
-            raise UsageError(
-                f"measure: expected events that pass {skim} and events that do not, got "
-                f"{sample.passes.sum()} of {n_events} that pass; generate more events"
-            )
-    results = tuple(
-        _compare(samples, k, mode, point, clock) for k, point in enumerate(points)
-    )
+    _check_passing(samples, skim)
     described = {
         "event_type": event_type,
         "skim": skim,
@@ -239,88 +209,210 @@ def measure(
         "model_digest": scorer.digest,
         "n_events": n_events,
         "n_passing": int(samples.unfiltered.passes.sum()),
-        "step": step,
+        "detector": detector,
+        "step": step if detector == "mock" else None,
+        "decay_table": decay_table,
         "seed": seed,
         "clock": clock,
-        "filter_in_blocks": blocks,
+        "workers": workers,
         "device": str(scorer.device),
     }
-    return Measurement(described, _summarise_stages(samples), results)
+    return _evaluate(samples, by_mode, ways, clock, events_per_round, described)
 
 
 def _check(
-    n_events: int, mode: str, thresholds: Sequence[float], clock: str, rounds: int
+    n_events: int,
+    modes: Sequence[str],
+    thresholds: Sequence[float],
+    ways: Sequence[str],
+    clock: str,
 ) -> None:
     if n_events < 1:
         raise UsageError(f"number of events: expected at least 1, got {n_events}")
-    if mode == "debug":
-        raise UsageError("mode: expected threshold, sample or official, got 'debug'")
-    if thresholds and mode != "threshold":
-        raise UsageError(f"thresholds: expected mode 'threshold', got '{mode}'")
-    if clock not in CLOCKS:
-        raise UsageError(f"clock: expected one of {', '.join(CLOCKS)}, got '{clock}'")
-    if rounds < 1:
-        raise UsageError(f"rounds: expected at least 1, got {rounds}")
+    for what, given, known in (
+        ("mode", modes, ("threshold", "sample", "official")),
+        ("way to call the filter", ways, WAYS),
+        ("clock", (clock,), CLOCKS),
+    ):
+        unknown = [name for name in given if name not in known]
+        if unknown or not given or len(set(given)) < len(given):
+            raise UsageError(
+                f"{what}: expected different ones of {', '.join(known)}, "
+                f"got {', '.join(map(repr, given)) or 'none'}"
+            )
+    if thresholds and "threshold" not in modes:
+        raise UsageError(
+            f"thresholds: expected mode 'threshold', got {', '.join(map(repr, modes))}"
+        )
 
 
-def _run_in_turns(
+def _check_passing(samples: _Samples, skim: str) -> None:
+    for sample in (samples.observed, samples.unfiltered):
+        if not sample.passes.any() or sample.passes.all():
+            raise UsageError(
+                f"measure: expected events that pass {skim} and events that do not, got "
+                f"{sample.passes.sum()} of {len(sample)} that pass; generate more events"
+            )
+
+
+def _list_points(
+    scorer: Scorer,
     chain: ChainSettings,
-    n_events: int,
-    rounds: int,
-    seed: int,
-    filters: Sequence[FilterSettings],
-    advance: Callable[[int], None] | None,
-) -> _Samples:
-    """Run all samples, a part of each per round, after a warm-up.
+    modes: Sequence[str],
+    thresholds: Sequence[float],
+) -> dict[str, list[WorkingPoint]]:
+    """Return the working points that are known beforehand, by mode."""
 
-    On the first sample the filter runs twice: once looking on, while everything is
-    simulated, which gives rates and t_s; once at work, which gives t_n. Behind a
-    simulated event, which leaves its own data in the processor's caches, the filter is
-    about twice as slow as behind one that was skipped.
-    """
-    watching = replace(filters[0], debug=True)
-    jobs = [(watching, 0), (filters[0], 0), (None, 1), *((f, 1) for f in filters)]
-    generator_seeds = np.random.SeedSequence(seed).generate_state(2 * rounds + 1)
-    for job, _ in jobs[:3]:
-        run(chain, N_WARM_UP, seed=int(generator_seeds[-1]), filtering=job)
-    parts: list[list[ChainRun]] = [[] for _ in jobs]
-    for turn in range(rounds):
-        share = n_events * (turn + 1) // rounds - n_events * turn // rounds
-        for (job, sample), done in zip(jobs, parts, strict=True):
-            part_seed = int(generator_seeds[2 * turn + sample])
-            done.append(run(chain, share, seed=part_seed, filtering=job))
-            if advance is not None:
-                advance(share)
-    looking, working, unfiltered, *filtered = (ChainRun.join(done) for done in parts)
-    times = {**looking.times, "filter": working.times["filter"]}
-    return _Samples(replace(looking, times=times), unfiltered, filtered)
+    def make(mode: str, threshold: float | None = None) -> WorkingPoint:
+        settings = DecisionSettings.from_model(
+            scorer.info,
+            skims=[chain.skim],
+            mode=mode,
+            threshold=threshold,
+            event_type=chain.event_type,
+        )
+        return WorkingPoint.from_settings(settings)
+
+    points = {mode: [make(mode)] for mode in modes}
+    if "threshold" in modes:
+        own = points["threshold"][0].threshold or 0.0
+        wanted = thresholds or [factor * own for factor in THRESHOLD_FACTORS]
+        points["threshold"] = [make("threshold", t) for t in dict.fromkeys(wanted)]
+    return points
+
+
+def _list_jobs(
+    by_mode: Mapping[str, Sequence[WorkingPoint]],
+    ways: Sequence[str],
+    *,
+    run_all: bool,
+) -> list[tuple[Job, tuple[str, WorkingPoint] | None]]:
+    """Return what runs, and for runs with the filter at work their way and point."""
+
+    def use(point: WorkingPoint, way: str, *, debug: bool = False) -> FilterSettings:
+        return FilterSettings(point.mode, point.threshold, debug, way == "blocks")
+
+    main = next(iter(by_mode.values()))[0]
+    jobs: list[tuple[Job, tuple[str, WorkingPoint] | None]] = [
+        (Job("observed", 0, use(main, ways[0], debug=True)), None),
+        *((Job(f"working {way}", 0, use(main, way)), None) for way in ways),
+        (Job("unfiltered", 1), None),
+    ]
+    for way in ways:
+        for mode, points in by_mode.items():
+            first = way == ways[0] or points[0] == main or mode == "official"
+            chosen = points if run_all else points[:1] if first else []
+            jobs += [
+                (Job(f"{mode} {k} {way}", 1, use(point, way)), (way, point))
+                for k, point in enumerate(chosen)
+            ]
+    return jobs
+
+
+def _evaluate(
+    samples: _Samples,
+    by_mode: Mapping[str, Sequence[WorkingPoint]],
+    ways: Sequence[str],
+    clock: str,
+    group_size: int,
+    described: Mapping[str, Any],
+) -> Measurement:
+    """Compare all points in all ways."""
+    results = []
+    for way in ways:
+        points = [point for listed in by_mode.values() for point in listed]
+        if "sample" in by_mode:
+            points.append(_find_cheapest_sampling(samples, way, by_mode, clock))
+        results += [
+            _compare(samples, way, point, clock, group_size) for point in points
+        ]
+    curves = [
+        _draw_curve(samples, way, by_mode["threshold"], clock)
+        for way in ways
+        if "threshold" in by_mode
+    ]
+    times = {name: _list_times(samples, ways, name) for name in CLOCKS}
+    main = samples.filtered[ways[0], samples.main]
+    stages = _summarise_stages(samples.unfiltered, main)
+    return Measurement(described, times, stages, tuple(results), tuple(curves))
+
+
+def _find_cheapest_sampling(
+    samples: _Samples,
+    way: str,
+    by_mode: Mapping[str, Sequence[WorkingPoint]],
+    clock: str,
+) -> WorkingPoint:
+    """Return sampling with the constant for the times of the first sample."""
+    (model,) = by_mode["sample"]
+    found = predict(samples.observe(way, model), model, clock)
+    score = samples.observed.score
+    constant = find_sampling_constant(
+        score[~np.isnan(score)],
+        t_g=found["t_g"].value,
+        t_s=found["t_s"].value,
+        t_n=found["t_n"].value,
+        max_weight=model.max_weight,
+    )
+    return replace(model, constant=constant)
 
 
 def _compare(
-    samples: _Samples, index: int, mode: str, threshold: float | None, clock: str
+    samples: _Samples, way: str, point: WorkingPoint, clock: str, group_size: int
 ) -> PointResult:
     """Return prediction and measurement of one working point."""
     unfiltered = samples.unfiltered
-    quantities = predict(samples.observed, mode, threshold, clock)
-    again = replay(unfiltered, samples.filtered[0], threshold)
-    replayed = index >= len(samples.filtered)
-    filtered = again if replayed else samples.filtered[index]
-    quantities["measured_speedup"] = measure_speedup(unfiltered, filtered, clock)
-    quantities["replayed_speedup"] = measure_speedup(unfiltered, again, clock)
-    return PointResult(mode, threshold, replayed, quantities)
+    quantities = predict(samples.observe(way, point), point, clock)
+    again = samples.replay(way, point)
+    ran = samples.filtered.get((way, point))
+    filtered = again if ran is None else ran
+    measured = {name: measure_speedup(unfiltered, filtered, name) for name in CLOCKS}
+    quantities["measured_speedup"] = measured[clock]
+    quantities |= {f"measured_speedup_{name}": m for name, m in measured.items()}
+    if ran is not None:
+        quantities["replay_ratio"] = divide_speedups(again, ran, clock, group_size)
+    return PointResult(point, way == "blocks", ran is None, quantities)
 
 
-def _summarise_stages(samples: _Samples) -> dict[str, dict[str, float]]:
-    """Return seconds per event that reaches each stage, by clock and run."""
-    summary: dict[str, dict[str, float]] = {}
-    for stage in STAGES:
-        row = summary[stage] = {}
-        for name, run_ in (
-            ("without", samples.unfiltered),
-            ("with", samples.filtered[0]),
-        ):
-            reached = run_.times[stage][:, 0] > 0
+def _draw_curve(
+    samples: _Samples, way: str, points: Sequence[WorkingPoint], clock: str
+) -> dict[str, Any]:
+    """Return what the formulas predict over the threshold, JSON-ready."""
+    known = [point.threshold for point in points if point.threshold]
+    low, high = (min(known) / 1.2, min(1.2 * max(known), 1.0)) if known else (0.01, 1.0)
+    curve: dict[str, Any] = {"filter_in_blocks": way == "blocks", "threshold": []}
+    for threshold in np.geomspace(low, high, _N_CURVE):
+        point = replace(points[0], threshold=float(threshold))
+        found = predict(samples.observe(way, point), point, clock)
+        curve["threshold"].append(float(threshold))
+        for name, (value, error) in found.items():
+            curve.setdefault(name, []).append(value)
+            curve.setdefault(f"{name}_error", []).append(error)
+    return curve
+
+
+def _list_times(
+    samples: _Samples, ways: Sequence[str], clock: str
+) -> dict[str, Estimate]:
+    """Return t_g, t_s and the t_n of each way."""
+    times: dict[str, Estimate] = {}
+    for way in ways:
+        found = predict(samples.observe(way, samples.main), samples.main, clock)
+        times |= {"t_g": found["t_g"], f"t_n_{way}": found["t_n"], "t_s": found["t_s"]}
+    return times
+
+
+def _summarise_stages(
+    unfiltered: ChainRun, filtered: ChainRun
+) -> dict[str, dict[str, float]]:
+    """Return seconds per event and per passing event of each stage."""
+    summary: dict[str, dict[str, float]] = {stage: {} for stage in STAGES}
+    for name, run in (("without", unfiltered), ("with", filtered)):
+        passing = effective_sample_size(run.weight[run.passes])
+        for stage, row in summary.items():
+            reached = max(int((run.times[stage][:, 0] > 0).sum()), 1)
             for column, clock in enumerate(CLOCKS):
-                total = float(run_.times[stage][:, column].sum())
-                row[f"{clock}_{name}"] = total / max(int(reached.sum()), 1)
+                total = float(run.times[stage][:, column].sum())
+                row[f"{clock}_{name}"] = total / reached
+                row[f"{clock}_{name}_per_passing"] = total / max(passing, 1.0)
     return summary

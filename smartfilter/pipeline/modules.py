@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from smartfilter.bulk import resolve_event_type
-from smartfilter.decision import Decision, decide
+from smartfilter.decision import Decision, decide, uniform
 from smartfilter.errors import UsageError
 from smartfilter.events import EVENT_TYPES, Events
 from smartfilter.framework import Module, ModulePropFlags, PyStoreArray, PyStoreObj
 from smartfilter.io import open_events
 from smartfilter.module import SmartFilter
+from smartfilter.pipeline.clock import read_cpu_time
 from smartfilter.pipeline.detector import Detector
 from smartfilter.pipeline.generator import Generator
 from smartfilter.pipeline.reconstruction import reconstruct
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from smartfilter.pipeline.simulation import AnyDetector
     from smartfilter.pipeline.skims import Skim
     from smartfilter.scoring import Scores
 
 __all__ = [
+    "BLOCK_SIZE",
     "BlockFilter",
     "BlockPosition",
     "CollectorModule",
@@ -84,6 +87,7 @@ class SourceModule(Module):
         self.set_property_flags(ModulePropFlags.INPUT)
         self._blocks: Iterator[Events] = iter(())
         self._block: Events | None = None
+        self._single: list[Events] = []
         self._index = 0
         self._meta_data = PyStoreObj("EventMetaData")
         self._extra_info = PyStoreObj("EventExtraInfo")
@@ -110,7 +114,10 @@ class SourceModule(Module):
             if self._block is None:
                 self._meta_data.setEndOfData()
                 return
-        event = _slice_event(self._block, self._index)
+            self._single = [
+                _slice_event(self._block, i) for i in range(len(self._block))
+            ]
+        event = self._single[self._index]
         self._position.assign(BlockPosition(self._block, self._index))
         self._index += 1
         self._particles.assign(event)
@@ -214,11 +221,28 @@ class DetectorModule(Module):
     step : float
         Longest step of charged particles, cm; the dial of cost and detail.
     seed : int
+    detector : AnyDetector, optional
+        Used as it is, instead of the mock detector with these settings.
+
+    Attributes
+    ----------
+    process_times : list of int
+        CPU time (ns) that processes of the detector used per event; empty if it has
+        none. The framework's clocks do not see it.
     """
 
-    def __init__(self, *, step: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        step: float = 1.0,
+        seed: int = 0,
+        detector: AnyDetector | None = None,
+    ) -> None:
         super().__init__()
-        self._detector = Detector(step=step, seed=seed)
+        self._detector: AnyDetector = detector or Detector(step=step, seed=seed)
+        self._has_processes = hasattr(self._detector, "pids")
+        self._used = 0
+        self.process_times: list[int] = []
         self._particles = PyStoreArray("MCParticles")
         self._detected = PyStoreObj("Detected")
 
@@ -226,10 +250,19 @@ class DetectorModule(Module):
         """Register what is stored."""
         self._particles.isRequired()
         self._detected.registerInDataStore()
+        self.process_times = []
+        self._used = self._read_process_time()
 
     def event(self) -> None:
         """Simulate the event."""
         self._detected.assign(self._detector.simulate(self._particles.getPtr()))
+        if self._has_processes:
+            before, self._used = self._used, self._read_process_time()
+            self.process_times.append(self._used - before)
+
+    def _read_process_time(self) -> int:
+        pids: tuple[int, ...] = getattr(self._detector, "pids", ())
+        return sum(read_cpu_time(pid) for pid in pids)
 
 
 class ReconstructionModule(Module):
@@ -283,11 +316,15 @@ class CollectorModule(Module):
     ----------
     names : sequence of str
         Names in EventExtraInfo, as ``passes_feiHadronicB0``.
+    seed : int, optional
+        Seed of the sampling: then ``draw``, the random number that sampling compares
+        with, is kept as well.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], *, seed: int | None = None) -> None:
         super().__init__()
         self._names = tuple(names)
+        self._seed = seed
         self._rows: list[tuple[float, ...]] = []
         self._particles = PyStoreArray("MCParticles")
         self._extra_info = PyStoreObj("EventExtraInfo")
@@ -301,13 +338,16 @@ class CollectorModule(Module):
     def event(self) -> None:
         """Keep the numbers of the event."""
         info = self._extra_info.obj()
-        entry = self._particles.getPtr().entry[0]
-        self._rows.append((entry, *(info.getExtraInfo(name) for name in self._names)))
+        events = self._particles.getPtr()
+        values = [info.getExtraInfo(name) for name in self._names]
+        if self._seed is not None:
+            values.append(float(uniform(events, self._seed)[0]))
+        self._rows.append((events.entry[0], *values))
 
     @property
     def columns(self) -> dict[str, NDArray[np.float64]]:
         """The numbers by name, and ``entry``, each of shape (n_collected,)."""
-        names = ("entry", *self._names)
+        names = ("entry", *self._names, *(() if self._seed is None else ("draw",)))
         table = np.array(self._rows, dtype=np.float64).reshape(-1, len(names))
         return dict(zip(names, table.T, strict=True))
 
