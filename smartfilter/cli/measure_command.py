@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE
+from smartfilter.cli.options import EVENT_TYPE, decay_table_option
 from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
 
 __all__ = ["command"]
@@ -63,12 +63,7 @@ __all__ = ["command"]
     show_default=True,
     help="Longest step in the mock detector, cm: the dial of t_s.",
 )
-@click.option(
-    "--decay-table",
-    type=click.Choice(["pythia", "belle2"]),
-    default="belle2",
-    show_default=True,
-)
+@decay_table_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option(
     "--clock", type=click.Choice(["cpu", "wall"]), default="cpu", show_default=True
