@@ -93,6 +93,9 @@ class SmartFilter(basf2.Module):
         ``debug=True``.
     threshold : float, optional
         On the score; by default each skim's best working point in the model file.
+    working_point : str or Path, optional
+        Thresholds and sampling constants that ``smartfilter working-point -o`` found,
+        in the place of the model's.
     model : str, Path or Scorer, optional
         Model file; by default the one that smartfilter ships.
     payload : str, optional
@@ -129,6 +132,7 @@ class SmartFilter(basf2.Module):
         event_type: str | None = None,
         mode: str | None = None,
         threshold: float | None = None,
+        working_point: str | Path | None = None,
         model: str | Path | Scorer | None = None,
         payload: str | None = None,
         scores: str | Path | None = None,
@@ -149,6 +153,7 @@ class SmartFilter(basf2.Module):
         self._event_type = event_type
         self._mode = "threshold" if mode == "debug" else mode
         self._threshold = threshold
+        self._working_point = working_point
         self._model = model
         self._payload = payload
         self._score_file = scores
@@ -182,8 +187,10 @@ class SmartFilter(basf2.Module):
             self._event.choose(self._reader)
             if self._score_file is None:
                 self._open_model()
-            else:
+            elif self._working_point is None:
                 self._open_scores(self._score_file)
+            else:
+                raise UsageError("scores: expected them or a working point, got both")
         except SmartFilterError as error:
             basf2.B2ERROR(f"{self.name()}: {error}")
         self.counts.sum_weight = dict.fromkeys(self._names, 0.0)
@@ -217,10 +224,21 @@ class SmartFilter(basf2.Module):
             for name in (*EVENT_TYPES, None)
         ]
         self._names = tuple(skim.name for skim in self.settings.skims)
+        if self._working_point is not None:
+            self._use_working_point(self._working_point, self.scorer.digest)
         basf2.B2INFO(
             f"{self.name()}: {mode} for {', '.join(self._names)} with "
             f"{self.scorer.path} ({self.scorer.digest[:12]}), seed {seed}"
         )
+
+    def _use_working_point(self, path: str | Path, digest: str) -> None:
+        from smartfilter.working_point_file import read_working_point
+
+        if self._threshold is not None:
+            raise UsageError("threshold: expected it or a working point, got both")
+        point = read_working_point(path)
+        point.require_match(self._names, digest)
+        self._settings = [s.with_working_point(point) for s in self._settings]
 
     def _open_scores(self, path: str | Path) -> None:
         lookup = ScoreLookup(path)

@@ -36,6 +36,7 @@ from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
 from smartfilter.module import SmartFilter, add_smartfilter
 from smartfilter.pdg import load_vocabulary
 from smartfilter.scoring import Scorer
+from smartfilter.working_point_file import SavedWorkingPoint, WorkingPointWriter
 
 SKIM_NAMES = ("feiHadronicB0", "TauLFV")
 SEED = 11
@@ -192,6 +193,48 @@ def test_threshold_argument_wins(model_path: Path):
     nothing = run(make_events(COUNTS), model=model_path, threshold=1.0)[1]
     assert len(everything.numbers) == len(COUNTS)
     assert nothing.numbers == []
+
+
+def save_working_point(path: Path, digest: str) -> Path:
+    """One where the model's own threshold of 0.4 becomes 0.6."""
+    point = SavedWorkingPoint({SKIM_NAMES[0]: 0.6}, {SKIM_NAMES[0]: 0.5}, 100.0, digest)
+    with WorkingPointWriter(path) as writer:
+        writer.write(point, {})
+    return path
+
+
+def test_working_point_replaces_the_thresholds_of_the_model(
+    model_path: Path, tmp_path: Path
+):
+    settings = {"model": model_path, "skims": SKIM_NAMES[:1]}
+    point = save_working_point(tmp_path / "p.json", Scorer(model_path).digest)
+    kept = run(make_events(COUNTS), **settings, working_point=point)[1].numbers
+    same = run(make_events(COUNTS), **settings, threshold=0.6)[1].numbers
+    own = run(make_events(COUNTS), **settings)[1].numbers
+    assert 0 < len(kept) < len(own)
+    assert kept == same
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": 0.5}, "expected it or a working point"),
+        ({"scores": "flags.parquet"}, "expected them or a working point"),
+        ({"skims": SKIM_NAMES}, "skims: expected those of the working point"),
+    ],
+)
+def test_working_point_that_does_not_fit_is_an_error(
+    settings: dict[str, Any],
+    message: str,
+    model_path: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    point = save_working_point(tmp_path / "p.json", Scorer(model_path).digest)
+    known = {"model": model_path, "skims": SKIM_NAMES[:1], "working_point": point}
+    with pytest.raises(UsageError, match=r"1 ERROR\(S\)"):
+        run(make_events([3]), **{**known, **settings})
+    assert message in caplog.text
 
 
 def test_sampling_equals_a_plain_loop(model_path: Path):

@@ -31,7 +31,7 @@ def command(file: str, entry: int | None, model: str | None) -> None:
       smartfilter inspect examples/events.root --event 3
       smartfilter inspect model.pt
     """  # noqa: D301
-    if Path(file).suffix == ".pt":
+    if Path(file).suffix in (".pt", ".onnx"):
         if entry is not None:
             raise click.UsageError("--event goes with a file of events")
         _inspect_model(file)
