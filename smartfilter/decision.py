@@ -210,7 +210,8 @@ class DecisionSettings:
         skims : sequence of str
             Skims that decide; by default all of the model. Of several, the sampling
             constants are those of
-            `smartfilter.sampling.estimate_joint_constants`.
+            `smartfilter.sampling.estimate_joint_constants`, or each skim's own if
+            the model knows no retention rates.
         mode : str
             One of `MODES`.
         threshold : float, optional
@@ -243,12 +244,13 @@ class DecisionSettings:
                 )
             )
         ceiling = min(info.skims[skim.column].max_weight for skim in chosen)
-        joint = estimate_joint_constants([skim.constant for skim in chosen], rates)
-        together = tuple(
-            replace(skim, constant=float(c))
-            for skim, c in zip(chosen, joint, strict=True)
-        )
-        return cls(mode, together, seed=seed, max_weight=ceiling)
+        if np.isfinite(rates).all():
+            joint = estimate_joint_constants([skim.constant for skim in chosen], rates)
+            chosen = [
+                replace(skim, constant=float(c))
+                for skim, c in zip(chosen, joint, strict=True)
+            ]
+        return cls(mode, tuple(chosen), seed=seed, max_weight=ceiling)
 
     def with_working_point(self, point: SavedWorkingPoint) -> DecisionSettings:
         """Return the same with thresholds, constants and maximum weight of a file.

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from smartfilter.errors import InputError, MissingPackageError, UsageError
 from smartfilter.io.output import OutputFile, dump_metadata
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 __all__ = ["MeasurementReport", "draw_measurement"]
 
@@ -193,7 +196,7 @@ def _draw_curves(axes: Axes, curve: Mapping[str, Any]) -> None:
         else:
             axes.plot(
                 curve["threshold"],
-                curve[name],
+                _read(curve, name),
                 label=label,
                 color=color,
                 linestyle=dashes,
@@ -203,10 +206,14 @@ def _draw_curves(axes: Axes, curve: Mapping[str, Any]) -> None:
 def _draw_band(axes: Axes, curve: Mapping[str, Any], color: str, label: str) -> None:
     """Draw (A2) with its standard error."""
     name, x = "predicted_with_costs", curve["threshold"]
-    axes.plot(x, curve[name], color=color, label=label)
-    pairs = list(zip(curve[name], curve[f"{name}_error"], strict=True))
-    low, high = [v - e for v, e in pairs], [v + e for v, e in pairs]
-    axes.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
+    value, error = _read(curve, name), _read(curve, f"{name}_error")
+    axes.plot(x, value, color=color, label=label)
+    axes.fill_between(x, value - error, value + error, color=color, alpha=0.25, lw=0)
+
+
+def _read(curve: Mapping[str, Any], name: str) -> NDArray[np.float64]:
+    """Return a column of a curve; NaN, which is not drawn, where it has None."""
+    return np.array(curve[name], dtype=np.float64)
 
 
 def _list_ways(points: Sequence[Mapping[str, Any]]) -> list[bool]:

@@ -206,7 +206,7 @@ def save_working_point(path: Path, digest: str) -> Path:
 def test_working_point_replaces_the_thresholds_of_the_model(
     model_path: Path, tmp_path: Path
 ):
-    settings = {"model": model_path, "skims": SKIM_NAMES[:1]}
+    settings: dict[str, Any] = {"model": model_path, "skims": SKIM_NAMES[:1]}
     point = save_working_point(tmp_path / "p.json", Scorer(model_path).digest)
     kept = run(make_events(COUNTS), **settings, working_point=point)[1].numbers
     same = run(make_events(COUNTS), **settings, threshold=0.6)[1].numbers

@@ -116,9 +116,12 @@ class Measurement:
 
     @property
     def precision(self) -> float:
-        """The largest relative error of measured over predicted speedup."""
+        """The largest relative error of measured over predicted speedup.
+
+        Infinite if some point has none, for want of passing events.
+        """
         errors = [p.comparison.error / p.comparison.value for p in self.points]
-        return float(np.max(errors))
+        return float(np.nan_to_num(errors, nan=np.inf).max())
 
     def to_document(self) -> dict[str, Any]:
         """Return the JSON document of ``smartfilter measure``, schema version aside.
@@ -152,8 +155,15 @@ class Measurement:
             "times": times,
             "stages": {name: dict(row) for name, row in self.stages.items()},
             "points": points,
-            "curves": [dict(curve) for curve in self.curves],
+            "curves": [_clean(curve) for curve in self.curves],
         }
+
+
+def _clean(curve: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: [_finite(v) for v in values] if isinstance(values, list) else values
+        for name, values in curve.items()
+    }
 
 
 def _finite(value: float) -> float | None:

@@ -10,8 +10,8 @@ import numpy as np
 from smartfilter.errors import UsageError
 from smartfilter.sampling import (
     MAX_WEIGHT,
+    joint_keep_probability,
     official_keep_probability,
-    optimal_keep_probability,
 )
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class WorkingPoint:
         if self.threshold is not None:
             p = (scored.score >= self.threshold).astype(np.float64)
         elif self.constant is not None:
-            p = optimal_keep_probability(
-                scored.score, self.constant, max_weight=self.max_weight
+            p = joint_keep_probability(
+                scored.score[:, None], [self.constant], max_weight=self.max_weight
             )
         elif self.slope is not None and self.offset is not None:
             p = official_keep_probability(

@@ -118,10 +118,10 @@ def test_combined_skims_share_an_output(
 ):
     """A model of two skims: weights and flags of both are in one mdst file."""
     model = make_two_skims(count_model, tmp_path / "two.pt")
-    options = ("-n", "40", "--model", str(model), "--seed", "combined")
+    options = ("-n", "150", "--model", str(model), "--seed", "combined")
     calls = read_calls(run_steering("basf2_combined_skims.py", *options))
     kept = calls["FullSim"]
-    assert 0 < kept < 40
+    assert 0 < kept < 150
     assert calls["AnyFlag"] == kept
     infos = read_numbers("combined.mdst.root")
     assert 0 < len(infos) == calls["RootOutput"] < kept
