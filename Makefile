@@ -12,7 +12,7 @@ EXTRAS = pipeline,geant4,train,plot,onnx
 .PHONY: score test lint measure measure-geant4 clean
 
 score: $(VENV)/core
-	$(BIN)/smartfilter score examples/events.root
+	$(BIN)/smartfilter score examples/events.root --skim feiHadronicB0
 
 test: $(VENV)/tools
 	$(BIN)/pytest

@@ -8,6 +8,7 @@ from smartfilter import Scorer, open_events
 from smartfilter.decision import DecisionSettings, decide
 from smartfilter.speedup import effective_sample_size
 
+SKIM = "feiHadronicB0"
 EVENTS = Path(__file__).with_name("events.root")
 
 
@@ -16,14 +17,17 @@ def main() -> None:
     scorer = Scorer()
     events = open_events(EVENTS).read()
     scores = scorer.score(events)
-    print(f"{len(events)} events, mean pass probability {scores.scores.mean():.4f}")
+    score = scores.scores[:, scorer.info.skim_names.index(SKIM)]
+    print(f"{len(events)} events, mean pass probability {score.mean():.4f}")
     for mode in ("threshold", "sample"):
         decision = decide(
             events,
             logits=scores.logits,
             scores=scores.scores,
             scorable=scores.scorable,
-            settings=DecisionSettings.from_model(scorer.info, mode=mode, seed=1),
+            settings=DecisionSettings.from_model(
+                scorer.info, skims=[SKIM], mode=mode, seed=1
+            ),
         )
         weight = decision.weight[decision.keep, 0]
         print(
