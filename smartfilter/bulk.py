@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.decision import decide
+from smartfilter.decision import decide_by_type
 from smartfilter.errors import InputError
 from smartfilter.event_type import infer_event_type
 from smartfilter.events import EVENT_TYPES, UNKNOWN_EVENT_TYPE
 from smartfilter.graphs import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from smartfilter.decision import Decision, DecisionSettings
+    from smartfilter.decision import Decision, DecisionSettings, SkimSettings
     from smartfilter.events import Events
     from smartfilter.scoring import Scorer, Scores
 
@@ -121,7 +121,7 @@ def score_events(
     chunks: Iterable[Events],
     *,
     scorer: Scorer,
-    settings: DecisionSettings,
+    settings: Sequence[DecisionSettings],
     event_type: str | None = None,
     strict: bool = False,
     write: Callable[[dict[str, Any]], None] | None = None,
@@ -134,7 +134,8 @@ def score_events(
     chunks : iterable of Events
         For instance the source that `smartfilter.open_events` returns.
     scorer : Scorer
-    settings : DecisionSettings
+    settings : sequence of DecisionSettings
+        From `DecisionSettings.for_each_type`.
     event_type : str, optional
         Type of all events; by default the file's, else inferred.
     strict : bool
@@ -149,14 +150,15 @@ def score_events(
     InputError
         If no event can be scored, or with ``strict`` one cannot.
     """
-    summary = Summary(tuple(skim.name for skim in settings.skims))
+    skims = settings[-1].skims
+    summary = Summary(tuple(skim.name for skim in skims))
     start = time.perf_counter()
     for chunk in chunks:
         events, inferred = resolve_event_type(chunk, event_type)
         summary.n_inferred += inferred
         scores = scorer.score(events)
         _report_unscorable(events, scores, strict=strict)
-        decision = decide(
+        decision = decide_by_type(
             events,
             logits=scores.logits,
             scores=scores.scores,
@@ -164,7 +166,7 @@ def score_events(
             settings=settings,
         )
         if write is not None:
-            write(_make_columns(events, scores, decision, settings))
+            write(_make_columns(events, scores, decision, skims))
         summary.add(events, scores, decision)
         if advance is not None:
             advance(len(events))
@@ -202,7 +204,7 @@ def _judge(summary: Summary) -> None:
 
 
 def _make_columns(
-    events: Events, scores: Scores, decision: Decision, settings: DecisionSettings
+    events: Events, scores: Scores, decision: Decision, skims: Sequence[SkimSettings]
 ) -> dict[str, Any]:
     """Return the columns of the score file, each of shape (n_events,)."""
     columns: dict[str, Any] = {
@@ -216,7 +218,7 @@ def _make_columns(
         "event_type": events.event_type,
         "keep": decision.keep,
     }
-    for k, skim in enumerate(settings.skims):
+    for k, skim in enumerate(skims):
         columns |= {
             f"logit_{skim.name}": scores.logits[:, skim.column],
             f"score_{skim.name}": scores.scores[:, skim.column],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smartfilter.errors import UsageError
+from smartfilter.events import EVENT_TYPES
 from smartfilter.sampling import (
     MAX_WEIGHT,
     estimate_joint_constants,
@@ -34,6 +35,7 @@ __all__ = [
     "DecisionSettings",
     "SkimSettings",
     "decide",
+    "decide_by_type",
     "hash_events",
     "uniform",
 ]
@@ -252,6 +254,25 @@ class DecisionSettings:
             ]
         return cls(mode, tuple(chosen), seed=seed, max_weight=ceiling)
 
+    @classmethod
+    def for_each_type(
+        cls, info: ModelInfo, *, event_type: str | None = None, **options: Any
+    ) -> tuple[DecisionSettings, ...]:
+        """Return the settings by event type code; the last, -1, is the unknown type.
+
+        Parameters
+        ----------
+        info : ModelInfo
+        event_type : str, optional
+            Take the constants of this type for all.
+        **options
+            As of `from_model`.
+        """
+        return tuple(
+            cls.from_model(info, event_type=event_type or name, **options)
+            for name in (*EVENT_TYPES, None)
+        )
+
     def with_working_point(self, point: SavedWorkingPoint) -> DecisionSettings:
         """Return the same with thresholds, constants and maximum weight of a file.
 
@@ -332,6 +353,45 @@ def decide(
     with np.errstate(divide="ignore"):
         weight = np.where(drawn, 1.0 / p, 0.0)
     return Decision(np.any(drawn, axis=1), p, weight)
+
+
+def decide_by_type(
+    events: Events,
+    *,
+    logits: NDArray[Any],
+    scores: NDArray[Any],
+    scorable: NDArray[np.bool_],
+    settings: Sequence[DecisionSettings],
+) -> Decision:
+    """Return `decide` with the settings of each event's type.
+
+    Parameters
+    ----------
+    events : Events
+    logits, scores : ndarray of float, shape (n_events, n_outputs)
+    scorable : ndarray of bool, shape (n_events,)
+    settings : sequence of DecisionSettings
+        From `DecisionSettings.for_each_type`.
+    """
+    codes = np.unique(events.event_type)
+    if len(codes) == 0:
+        codes = np.array([-1])
+    parts = [np.flatnonzero(events.event_type == code) for code in codes]
+    decisions = [
+        decide(
+            events if len(parts) == 1 else events.take(rows),
+            logits=logits[rows],
+            scores=scores[rows],
+            scorable=scorable[rows],
+            settings=settings[code],
+        )
+        for code, rows in zip(codes.tolist(), parts, strict=True)
+    ]
+    order = np.argsort(np.concatenate(parts))
+    keep, p, weight = zip(
+        *((d.keep, d.keep_probability, d.weight) for d in decisions), strict=True
+    )
+    return Decision(*(np.concatenate(column)[order] for column in (keep, p, weight)))
 
 
 def _keep_probabilities(

@@ -163,7 +163,7 @@ class SmartFilter(basf2.Module):
         self._strict = strict
         self._fail_open = fail_open
         self._reader = reader
-        self._settings: list[DecisionSettings] = []
+        self._settings: tuple[DecisionSettings, ...] = ()
         self._lookup: ScoreLookup | None = None
         self._names: tuple[str, ...] = ()
         self._warned: set[str] = set()
@@ -178,7 +178,7 @@ class SmartFilter(basf2.Module):
         """Check the settings, read the model or the scores, register what is stored."""
         self.counts = FilterCounts()
         self._warned = set()
-        self._settings = []
+        self._settings = ()
         self._lookup = None
         self._event.register(particles=self._score_file is None)
         try:
@@ -212,17 +212,13 @@ class SmartFilter(basf2.Module):
         seed = derive_seed(self._seed)
         mode = self._mode or "threshold"
         # One per event type, the last one for events of unknown type (code -1).
-        self._settings = [
-            DecisionSettings.from_model(
-                self.scorer.info,
-                skims=self._skims,
-                mode=mode,
-                threshold=self._threshold,
-                seed=seed,
-                event_type=name,
-            )
-            for name in (*EVENT_TYPES, None)
-        ]
+        self._settings = DecisionSettings.for_each_type(
+            self.scorer.info,
+            skims=self._skims,
+            mode=mode,
+            threshold=self._threshold,
+            seed=seed,
+        )
         self._names = tuple(skim.name for skim in self.settings.skims)
         if self._working_point is not None:
             self._use_working_point(self._working_point, self.scorer.digest)
@@ -238,7 +234,7 @@ class SmartFilter(basf2.Module):
             raise UsageError("threshold: expected it or a working point, got both")
         point = read_working_point(path)
         point.require_match(self._names, digest)
-        self._settings = [s.with_working_point(point) for s in self._settings]
+        self._settings = tuple(s.with_working_point(point) for s in self._settings)
 
     def _open_scores(self, path: str | Path) -> None:
         lookup = ScoreLookup(path)

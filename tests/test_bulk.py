@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from smartfilter.bulk import resolve_event_type, score_events
-from smartfilter.decision import DecisionSettings, decide
+from smartfilter.decision import DecisionSettings, decide, decide_by_type
 from smartfilter.errors import InputError
-from smartfilter.events import Events
+from smartfilter.events import EVENT_TYPES, Events
 from smartfilter.io import open_events
 from smartfilter.scoring import Scorer
 
@@ -38,7 +38,9 @@ def spoil(events: Events, broken: list[int]) -> Events:
 
 @pytest.mark.parametrize("mode", ["threshold", "sample", "official", "debug"])
 def test_score_events_in_chunks_equals_all_at_once(scorer, file, mode):
-    settings = DecisionSettings.from_model(scorer.info, mode=mode, seed=3)
+    settings = DecisionSettings.for_each_type(
+        scorer.info, skims=["feiHadronicB0"], mode=mode, seed=3
+    )
     tables: list[dict[str, np.ndarray]] = []
     summary = score_events(
         open_events(file, chunk_size=37),
@@ -53,7 +55,7 @@ def test_score_events_in_chunks_equals_all_at_once(scorer, file, mode):
         logits=scores.logits,
         scores=scores.scores,
         scorable=scores.scorable,
-        settings=settings,
+        settings=settings[EVENT_TYPES.index("mixed")],
     )
     keep = np.concatenate([table["keep"] for table in tables])
     weight = np.concatenate([table["weight_feiHadronicB0"] for table in tables])
@@ -69,7 +71,7 @@ def test_score_events_in_chunks_equals_all_at_once(scorer, file, mode):
 
 def test_score_events_keeps_and_counts_what_cannot_be_scored(scorer, file, caplog):
     events = spoil(open_events(file).read(), [1, 5])
-    settings = DecisionSettings.from_model(scorer.info, threshold=1.0)
+    settings = DecisionSettings.for_each_type(scorer.info, threshold=1.0)
     tables: list[dict[str, np.ndarray]] = []
     with caplog.at_level(logging.INFO):
         summary = score_events(
@@ -84,21 +86,21 @@ def test_score_events_keeps_and_counts_what_cannot_be_scored(scorer, file, caplo
 
 def test_score_events_warns_above_one_percent(scorer, file, caplog):
     events = spoil(open_events(file).read(), list(range(10)))
-    settings = DecisionSettings.from_model(scorer.info)
+    settings = DecisionSettings.for_each_type(scorer.info)
     score_events([events], scorer=scorer, settings=settings)
     assert "cannot be scored" in caplog.text
 
 
 def test_score_events_stops_where_nothing_can_be_scored(scorer, file):
     events = open_events(file).read().take(slice(0, 5))
-    settings = DecisionSettings.from_model(scorer.info)
+    settings = DecisionSettings.for_each_type(scorer.info)
     with pytest.raises(InputError, match="none of 5"):
         score_events([spoil(events, [0, 1, 2, 3, 4])], scorer=scorer, settings=settings)
 
 
 def test_score_events_strict_stops_at_the_first(scorer, file):
     events = spoil(open_events(file).read(), [7])
-    settings = DecisionSettings.from_model(scorer.info)
+    settings = DecisionSettings.for_each_type(scorer.info)
     with pytest.raises(InputError, match=r"non finite.*bad\.root, entry 7"):
         score_events([events], scorer=scorer, settings=settings, strict=True)
 
@@ -113,3 +115,42 @@ def test_resolve_event_type_prefers_the_argument_then_the_file(file):
     given, inferred = resolve_event_type(events, "ccbar")
     assert inferred == 0
     assert np.all(given.event_type == 0)
+
+
+def test_score_events_decides_by_the_type_of_each_event(scorer, file):
+    """Thresholds differ by event type; the file alternates between three."""
+    events = open_events(file).read()
+    codes = np.arange(len(events)) % 3 - 1
+    events = events.with_event_type_codes(codes.astype(np.int8))
+    settings = DecisionSettings.for_each_type(scorer.info, skims=["feiHadronicB0"])
+    scores = scorer.score(events)
+    found = decide_by_type(
+        events,
+        logits=scores.logits,
+        scores=scores.scores,
+        scorable=scores.scorable,
+        settings=settings,
+    )
+    calibration = scorer.info.skims[settings[0].skims[0].column].calibration
+    column = settings[0].skims[0].column
+    limits = {-1: "default", 0: EVENT_TYPES[0], 1: EVENT_TYPES[1]}
+    expected = [
+        score[column] >= calibration[limits[code]].threshold
+        for score, code in zip(scores.scores.tolist(), codes.tolist(), strict=True)
+    ]
+    assert found.keep.tolist() == expected
+    assert len({settings[code].skims[0].threshold for code in limits}) == 3
+
+
+def test_decide_by_type_of_no_events_is_empty(scorer, file):
+    events = open_events(file).read().take(slice(0, 0))
+    scores = scorer.score(events)
+    decision = decide_by_type(
+        events,
+        logits=scores.logits,
+        scores=scores.scores,
+        scorable=scores.scorable,
+        settings=DecisionSettings.for_each_type(scorer.info),
+    )
+    assert decision.keep.shape == (0,)
+    assert decision.weight.shape == (0, len(scorer.info.skims))

@@ -12,7 +12,10 @@ from smartfilter.cli.options import EVENT_TYPE
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from smartfilter.bulk import Summary
+    from smartfilter.decision import DecisionSettings
     from smartfilter.scoring import Scorer
 
 __all__ = ["command"]
@@ -87,7 +90,7 @@ def command(
     from smartfilter.working_point_file import read_working_point
 
     scorer = Scorer(model, device=device, batch_size=batch_size)
-    settings = DecisionSettings.from_model(
+    settings = DecisionSettings.for_each_type(
         scorer.info,
         skims=skims,
         mode=mode,
@@ -95,13 +98,13 @@ def command(
         seed=seed,
         event_type=event_type,
     )
-    names = [skim.name for skim in settings.skims]
+    names = [skim.name for skim in settings[-1].skims]
     if working_point is not None:
         if threshold is not None:
             raise click.UsageError("give --threshold or --working-point, not both")
         point = read_working_point(working_point)
         point.require_match(names, scorer.digest)
-        settings = settings.with_working_point(point)
+        settings = tuple(s.with_working_point(point) for s in settings)
     source = open_events(files)
     with ExitStack() as stack:
         writer = None
@@ -133,16 +136,28 @@ def command(
     emit(document, _make_table(summary, scorer, mode))
 
 
-def describe_run(summary: Summary, scorer: Scorer, settings: Any) -> dict[str, Any]:
-    """Return the metadata that every score file carries."""
+def describe_run(
+    summary: Summary, scorer: Scorer, settings: Sequence[DecisionSettings]
+) -> dict[str, Any]:
+    """Return the metadata that every score file carries.
+
+    ``thresholds`` are by skim and event type.
+    """
     from smartfilter import __version__
+    from smartfilter.events import EVENT_TYPES
+
+    by_type = dict(zip((*EVENT_TYPES, "unknown"), settings, strict=True))
+    seen = {name: by_type[name] for name in summary.event_types}
 
     return {
         **summary.to_metadata(),
-        "mode": settings.mode,
-        "seed": settings.seed,
-        "max_weight": settings.max_weight,
-        "thresholds": {skim.name: skim.threshold for skim in settings.skims},
+        "mode": settings[-1].mode,
+        "seed": settings[-1].seed,
+        "max_weight": settings[-1].max_weight,
+        "thresholds": {
+            skim.name: {name: s.skims[k].threshold for name, s in seen.items()}
+            for k, skim in enumerate(settings[-1].skims)
+        },
         "model_digest": scorer.digest,
         "version": __version__,
     }
