@@ -40,7 +40,7 @@ __all__ = ["command"]
     type=click.FloatRange(0.0, 1.0),
     multiple=True,
     help="Working point; repeatable, the first one is run for real.  "
-    "[1, 0.7, 0.5, 0.3, 0.2, 0.1 times the model's]",
+    "[0.7, 0.5, 0.3, 0.2, 0.1 times the model's]",
 )
 @click.option("--run-all", is_flag=True, help="Run every threshold for real.")
 @click.option(

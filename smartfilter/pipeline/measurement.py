@@ -60,8 +60,11 @@ __all__ = ["THRESHOLD_FACTORS", "WAYS", "measure"]
 WAYS = ("blocks", "events")
 """How the filter is called: with the generator's blocks, or one event at a time."""
 
-THRESHOLD_FACTORS = (1.0, 0.7, 0.5, 0.3, 0.2, 0.1)
-"""Working points by default, in units of the model's own threshold."""
+THRESHOLD_FACTORS = (0.7, 0.5, 0.3, 0.2, 0.1)
+"""Working points by default, in units of the model's own threshold.
+
+That one is best for t_s = 100 t_g; here t_s is some 30 t_g, and the best one lower.
+"""
 
 _N_CURVE = 25  # thresholds of a curve
 

@@ -628,7 +628,7 @@ def test_measure_default_points_follow_the_model(count_model: Path):
     assert [p.point.threshold for p in others] == pytest.approx(
         [0.1 * factor for factor in THRESHOLD_FACTORS]
     )
-    assert [p.replayed for p in others] == [False] + [True] * 5
+    assert [p.replayed for p in others] == [False] + [True] * 4
     assert result.to_document()["filter_in_blocks"] is False
 
 
