@@ -83,8 +83,10 @@ def test_score_writes_one_row_per_event(run, example, tmp_path, suffix):
     assert document["n_kept"] == table["keep"].sum() == table.metadata["n_kept"]
     assert document["output"] == str(output)
     assert np.array_equal(table["event"], events.event)
-    scores = Scorer().score(events)
-    assert table[f"logit_{SKIM}"] == pytest.approx(scores.logits[:, 0], abs=1e-4)
+    scorer = Scorer()
+    column = scorer.info.skim_names.index(SKIM)
+    logit = scorer.score(events).logits[:, column]
+    assert table[f"logit_{SKIM}"] == pytest.approx(logit, abs=1e-4)
     weight, p = table[f"weight_{SKIM}"], table[f"keep_probability_{SKIM}"]
     assert weight[table["keep"]] == pytest.approx(1 / p[table["keep"]])
     assert table.metadata["sum_weight"][SKIM] == pytest.approx(weight.sum())
@@ -192,7 +194,7 @@ def test_score_with_the_same_seed_decides_the_same_in_any_batch(run, example, tm
 
 def test_speedup_of_a_score_file_follows_from_its_scores(run, example, tmp_path):
     output = tmp_path / "scores.parquet"
-    run("score", example, "-o", output, "--mode", "sample")
+    run("score", example, "-o", output, "--mode", "sample", "--skim", SKIM)
     code, out, _ = run("speedup", output, "--json")
     assert code == 0
     document, table = json.loads(out), read_scores(output)
@@ -209,7 +211,8 @@ def test_inspect_shows_the_auc_of_the_model(run):
     code, out, _ = run("inspect", default_model_path(), "--json")
     assert code == 0
     document = json.loads(out)
-    assert document["skims"] == [SKIM]
+    assert document["skims"] == list(Scorer().info.skim_names)
+    assert SKIM in document["skims"]
     assert document["training"]["metrics"][SKIM]["auc"] > 0.86
     code, out, _ = run("inspect", default_model_path())
     assert "auc" in out.lower()

@@ -17,6 +17,7 @@ from smartfilter.framework import Module, PyStoreArray, PyStoreObj
 from smartfilter.io import open_events, read_scores
 from smartfilter.model_file import default_model_path
 from smartfilter.module import add_smartfilter
+from smartfilter.scoring import Scorer
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -34,7 +35,8 @@ def call(*arguments: str | Path) -> int:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("export") / "gcn.onnx"
-    assert call("export", default_model_path(), "--onnx", path) == 0
+    options = ("--onnx", path, "--event-type", "mixed")
+    assert call("export", default_model_path(), *options) == 0
     return path
 
 
@@ -52,7 +54,7 @@ def test_export_prints_what_it_wrote(tmp_path, capfd):
     assert document["output"] == str(path)
     assert document["configuration"] == str(tmp_path / "gcn.json")
     assert document["n_bytes"] == path.stat().st_size
-    assert document["skims"] == [SKIM]
+    assert document["skims"] == list(Scorer().info.skim_names)
     assert document["largest_difference"] < 1e-4
     assert sorted(f.name for f in tmp_path.iterdir()) == ["gcn.json", "gcn.onnx"]
 
@@ -126,7 +128,8 @@ def test_export_existing_file_needs_force(
     data = exported.read_bytes()  # tracing again would take four seconds
     monkeypatch.setattr("smartfilter.onnx_export._to_onnx", lambda *_: data)
     (tmp_path / existing).write_text("mine")
-    command = ("export", default_model_path(), "--onnx", tmp_path / "gcn.onnx")
+    target = ("--onnx", tmp_path / "gcn.onnx", "--event-type", "mixed")
+    command = ("export", default_model_path(), *target)
     assert call(*command) == 2
     assert "use --force" in capfd.readouterr().err
     assert [f.name for f in tmp_path.iterdir()] == [existing]
