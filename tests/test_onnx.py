@@ -225,7 +225,7 @@ def test_exported_network_has_the_official_interface(exported):
         ("mother", int32, ["N"]),
         ("c", int32, []),
     ]
-    assert [describe(value) for value in graph.output] == [("output", float32, [1])]
+    assert [describe(value) for value in graph.output] == [("output", float32, [10])]
 
 
 def test_exported_network_holds_no_paths_and_no_notes(exported):

@@ -297,7 +297,7 @@ def test_command_on_labelled_events_saves_what_score_uses(
         saved.constants[SKIM] * np.sqrt(table[f"score_{SKIM}"].astype(float)), 0.01, 1
     )
     assert table[f"keep_probability_{SKIM}"] == pytest.approx(expected, rel=1e-6)
-    assert table.metadata["thresholds"][SKIM] == saved.thresholds[SKIM]
+    assert table.metadata["thresholds"][SKIM] == {"mixed": saved.thresholds[SKIM]}
 
 
 @pytest.mark.parametrize(
