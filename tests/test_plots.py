@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from smartfilter import plots
 from smartfilter.errors import InputError, MissingPackageError, UsageError
 from smartfilter.pipeline.chain import STAGES
-from smartfilter.plots import MeasurementReport, draw_measurement
+from smartfilter.plots import ReportFolder, draw_measurement, style
 
 NAMES = (
     "measured_speedup",
@@ -103,11 +102,15 @@ def test_draw_measurement_of_another_document_refused(document: dict[str, Any]):
         draw_measurement(document)
 
 
+def open_folder(folder: Path, *, force: bool = False) -> ReportFolder:
+    return ReportFolder(folder, "measure", ["measure"], force=force)
+
+
 def test_report_writes_numbers_and_figures(document: dict[str, Any], tmp_path: Path):
     folder = tmp_path / "new" / "folder"
-    with MeasurementReport(folder) as report:
+    with open_folder(folder) as report:
         assert not list(folder.iterdir())
-        report.write(document)
+        report.write(document, {"measure": draw_measurement(document)})
     assert {path.name for path in folder.iterdir()} == {
         "measure.json",
         "measure.png",
@@ -121,12 +124,12 @@ def test_report_writes_numbers_and_figures(document: dict[str, Any], tmp_path: P
 def test_report_replaces_files_only_when_told(document: dict[str, Any], tmp_path: Path):
     (tmp_path / "measure.pdf").write_text("mine")
     with pytest.raises(UsageError, match="exists; use --force"):
-        MeasurementReport(tmp_path)
-    with MeasurementReport(tmp_path, force=True):
+        open_folder(tmp_path)
+    with open_folder(tmp_path, force=True):
         pass
     assert (tmp_path / "measure.pdf").read_text() == "mine"
-    with MeasurementReport(tmp_path, force=True) as report:
-        report.write(document)
+    with open_folder(tmp_path, force=True) as report:
+        report.write(document, {"measure": draw_measurement(document)})
     assert (tmp_path / "measure.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -134,21 +137,21 @@ def test_report_of_a_failure_leaves_nothing(document: dict[str, Any], tmp_path: 
     document["t_s"] = float("nan")
     with (
         pytest.raises(UsageError, match="JSON"),
-        MeasurementReport(tmp_path) as report,
+        open_folder(tmp_path) as report,
     ):
-        report.write(document)
+        report.write(document, {"measure": draw_measurement(document)})
     assert not list(tmp_path.iterdir())
 
 
 def test_report_in_a_file_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be made"):
-        MeasurementReport(tmp_path / "file")
+        open_folder(tmp_path / "file")
 
 
 def test_report_without_matplotlib_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr(plots, "find_spec", lambda name: None)
+    monkeypatch.setattr(style, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"smartfilter\[plot\]"):
-        MeasurementReport(tmp_path)
+        open_folder(tmp_path)

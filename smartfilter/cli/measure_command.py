@@ -115,9 +115,11 @@ def command(
     with ExitStack() as stack:
         report = None
         if output is not None:
-            from smartfilter.plots import MeasurementReport
+            from smartfilter.plots import ReportFolder, draw_measurement
 
-            report = stack.enter_context(MeasurementReport(output, force=force))
+            report = stack.enter_context(
+                ReportFolder(output, "measure", ["measure"], force=force)
+            )
         advance = stack.enter_context(show_progress("measure", n_events))
         result = measure(
             event_type,
@@ -139,7 +141,8 @@ def command(
         )
         document = result.to_document()
         if report is not None:
-            report.write({"schema_version": SCHEMA_VERSION, **document})
+            numbers = {"schema_version": SCHEMA_VERSION, **document}
+            report.write(numbers, {"measure": draw_measurement(numbers)})
     emit(document, *make_tables(document))
     if report is not None:
         click.echo(f"Written: {', '.join(map(str, report.paths))}", err=True)

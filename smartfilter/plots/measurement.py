@@ -1,43 +1,22 @@
-"""Results in, figures out; needs the extra ``plot``."""
+"""The figure of a measurement: predicted curves, measured points, costs."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.errors import InputError, MissingPackageError, UsageError
-from smartfilter.io.output import OutputFile, dump_metadata
+from smartfilter.errors import InputError
+from smartfilter.plots.style import COLOURS, GREY, use_style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-    from types import TracebackType
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["MeasurementReport", "draw_measurement"]
-
-_STYLE = {
-    "font.size": 15.0,
-    "legend.fontsize": 12.5,
-    "axes.linewidth": 1.2,
-    "xtick.major.size": 8.0,
-    "ytick.major.size": 8.0,
-    "xtick.minor.size": 4.0,
-    "ytick.minor.size": 4.0,
-    "lines.linewidth": 2.0,
-    "errorbar.capsize": 3.0,
-    "hatch.linewidth": 0.6,
-}
-"""Upon mplhep's ROOT style, which is made for a single panel."""
-
-_GREY = "0.4"
-"""Colour of the second way to call the filter."""
+__all__ = ["draw_measurement"]
 
 _BELOW_CURVES: dict[str, Any] = {"bbox_to_anchor": (0.0, 0.12)}
 
@@ -45,21 +24,26 @@ _FORMULAS = (
     (
         "substituted_formula",
         "(B'), published derivation",
-        "#e42536",
+        COLOURS["red"],
         (0, (5, 1.5, 1, 1.5)),
     ),
-    ("predicted_speedup", "(A), equal cost of all events", "#f89c20", (0, (5, 2))),
-    ("predicted_with_costs", "(A2), kept events busier", "#5790fc", "-"),
-    ("printed_formula", "(B), as published", "#964a8b", (0, (1, 1.2))),
+    (
+        "predicted_speedup",
+        "(A), equal cost of all events",
+        COLOURS["orange"],
+        (0, (5, 2)),
+    ),
+    ("predicted_with_costs", "(A2), kept events busier", COLOURS["blue"], "-"),
+    ("printed_formula", "(B), as published", COLOURS["purple"], (0, (1, 1.2))),
 )
 """Key, label, colour and dashes; the dashes tell them apart in grey."""
 
 _STAGES = (
-    ("generation", "generation", "#9c9ca1", ""),
-    ("filter", "filter", "#e42536", "////"),
-    ("detector", "detector simulation", "#5790fc", ""),
-    ("reconstruction", "reconstruction", "#f89c20", "...."),
-    ("skim", "skim", "#7a21dd", "xxxx"),
+    ("generation", "generation", COLOURS["light grey"], ""),
+    ("filter", "filter", COLOURS["red"], "////"),
+    ("detector", "detector simulation", COLOURS["blue"], ""),
+    ("reconstruction", "reconstruction", COLOURS["orange"], "...."),
+    ("skim", "skim", COLOURS["violet"], "xxxx"),
 )
 
 
@@ -78,7 +62,7 @@ def draw_measurement(document: Mapping[str, Any]) -> Figure:
     MissingPackageError
         If matplotlib or mplhep is not installed.
     """
-    with _use_style():
+    with use_style():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(15.0, 7.6), layout="constrained")
@@ -107,30 +91,6 @@ def draw_measurement(document: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _require_packages() -> None:
-    for package in ("matplotlib", "mplhep"):
-        if find_spec(package) is None:
-            raise MissingPackageError(package, "plot")
-
-
-@contextmanager
-def _use_style() -> Iterator[None]:
-    """Draw and save in the style of the field.
-
-    Raises
-    ------
-    MissingPackageError
-        If matplotlib or mplhep is not installed.
-    """
-    _require_packages()
-    import mplhep
-    from matplotlib import rc_context
-
-    style: dict[Any, Any] = {**mplhep.style.ROOT, **_STYLE}
-    with rc_context(style):
-        yield
-
-
 def _describe(document: Mapping[str, Any]) -> str:
     detector = {"mock": "mock detector", "geant4": "Geant4, simplified geometry"}
     cost = 1e3 * document["t_s"]
@@ -153,7 +113,7 @@ def _draw_thresholds(axes: Axes, ratio: Axes, document: Mapping[str, Any]) -> No
     for curve in document["curves"][:1]:
         _draw_curves(axes, curve)
     for curve in document["curves"][1:]:
-        _draw_band(axes, curve, _GREY, f"(A2), filter {_way(curve)}")
+        _draw_band(axes, curve, GREY, f"(A2), filter {_way(curve)}")
     for way in _list_ways(points):
         own = [p for p in points if p["filter_in_blocks"] == way]
         _draw_points(axes, own, "measured_speedup", "threshold", label=True)
@@ -240,7 +200,7 @@ def _draw_points(
             [p[name] for p in some],
             [p[f"{name}_error"] or 0.0 for p in some],
             fmt="o" if blocks else "s",
-            color="black" if blocks else _GREY,
+            color="black" if blocks else GREY,
             markerfacecolor="white" if replayed else None,
             markersize=8,
             linewidth=1.5,
@@ -269,7 +229,7 @@ def _draw_sampling(axes: Axes, ratio: Axes, document: Mapping[str, Any]) -> None
             point["predicted_with_costs"],
             point["predicted_with_costs_error"],
         )
-        color = "#5790fc" if point["filter_in_blocks"] else _GREY
+        color = COLOURS["blue"] if point["filter_in_blocks"] else GREY
         axes.plot([x - 0.35, x + 0.35], [value, value], color=color)
         axes.fill_between(
             [x - 0.35, x + 0.35],
@@ -333,90 +293,3 @@ def _draw_costs(axes: Axes, document: Mapping[str, Any]) -> None:
     axes.tick_params(axis="x", which="both", bottom=False, top=False)
     handles, names = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], names[::-1], loc="upper right")
-
-
-class _DeferredFile(OutputFile):
-    """A file that a function writes when it is complete.
-
-    Parameters
-    ----------
-    path : Path
-    force : bool
-    """
-
-    def __init__(self, path: Path, *, force: bool) -> None:
-        super().__init__(path, force=force)
-        self.save: Callable[[Path], object] | None = None
-
-    def _finish(self) -> None:
-        if self.save is None:
-            self._temporary.unlink(missing_ok=True)
-            raise UsageError(f"output: expected content for '{self.path}', got none")
-        self.save(self._temporary)
-
-    def _abandon(self) -> None:
-        """There is nothing open."""
-
-
-class MeasurementReport:
-    """Context manager: ``measure.json``, ``.png`` and ``.pdf``, or none of them.
-
-    What can be wrong with the folder is found before the measurement starts.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if it does not exist.
-    force : bool
-        Whether existing files may be replaced.
-
-    Raises
-    ------
-    UsageError
-        If the folder cannot be made or a file exists and ``force`` is false.
-    MissingPackageError
-        If matplotlib or mplhep is not installed.
-    """
-
-    def __init__(self, folder: Path, *, force: bool = False) -> None:
-        _require_packages()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"folder '{folder}': cannot be made ({error})") from error
-        self.paths = tuple(
-            folder / f"measure.{kind}" for kind in ("json", "png", "pdf")
-        )
-        self._files = [_DeferredFile(path, force=force) for path in self.paths]
-
-    def write(self, document: Mapping[str, Any]) -> None:
-        """Write numbers and figure.
-
-        Parameters
-        ----------
-        document : mapping
-            The JSON document of ``smartfilter measure``.
-        """
-        figure = draw_measurement(document)
-        text = dump_metadata(document)
-        numbers, png, pdf = self._files
-        numbers.save = lambda path: path.write_text(text + "\n", encoding="utf-8")
-        png.save = lambda path: figure.savefig(path, dpi=150, format="png")
-        pdf.save = lambda path: figure.savefig(path, format="pdf")
-        with _use_style():
-            for file in self._files:
-                file.close()
-
-    def __enter__(self) -> Self:
-        """Return the report."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove what is not complete."""
-        for file in self._files:
-            file.discard()
