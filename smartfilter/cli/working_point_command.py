@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from smartfilter.io.locations import Location
     from smartfilter.working_point import SamplingPoint, WorkingPoint
     from smartfilter.working_point_file import SavedWorkingPoint
 
@@ -153,11 +154,10 @@ def _read_sample(
 
     from smartfilter.errors import InputError
     from smartfilter.events import EVENT_TYPES
-    from smartfilter.io.labelled import recognises
     from smartfilter.io.locations import expand_paths
 
     locations = expand_paths(files)
-    if all(recognises(location) for location in locations):
+    if all(_holds_events(location) for location in locations):
         sample = _score(files, model, skims, all_events, device)
     elif model is not None or all_events:
         raise click.UsageError(
@@ -180,6 +180,14 @@ def _read_sample(
         weight=sample.weight[use],
         event_type=sample.event_type[use],
     )
+
+
+def _holds_events(location: Location) -> bool:
+    """Return whether this is a file of events, other than mdst, that is not scored."""
+    from smartfilter.io.formats import find_format
+
+    found = find_format(location)
+    return found.suffix != ".root" and found.load().recognises(location)
 
 
 def _score(
