@@ -5,8 +5,8 @@ list of structs {``prodTime``, ``x``, ``y``, ``z``, ``energy``, ``px``, ``py``, 
 ``pdg``, ``index``, ``mother_index``} (ns, cm, GeV), ``label`` is 0 or 1. Half of the
 events pass: a training needs the true ``retention_rate`` in its configuration.
 
-``index`` counts in the full particle list; particles with \\|x\\|, \\|y\\| or \\|z\\| above
-10 cm were removed, so that it has gaps. A particle without a mother points to itself. A
+``index`` counts in the full particle list; particles beyond 10 cm in x, y or
+z were removed, so that it has gaps. A particle without a mother points to itself. A
 mother that was removed leaves its daughter without one. ``array_index`` of the events is
 ``index``; their ``event`` is the row in the file, which has no event numbers.
 """
