@@ -33,9 +33,10 @@ EVENT_TYPE = pa.dictionary(pa.int8(), pa.string())
 """Type of the column ``event_type``; null is unknown."""
 
 _USERS = {
-    "labelled": "smartfilter train, evaluate, score and skim",
-    "scores": "smartfilter working-point, speedup and inspect",
-    "detector objects": "smartfilter skim",
+    "labelled": "it is for smartfilter train, evaluate, score and inspect",
+    "scores": "it is for smartfilter working-point, speedup and inspect",
+    "detector objects": "it is for smartfilter skim",
+    "labels": "smartfilter skim --events LABELLED writes labels with their events",
 }
 """Kind of a file -> commands that take it."""
 
@@ -153,7 +154,7 @@ def _describe(document: Any, schema: pa.Schema) -> str:
     """Return what a Parquet file is, and what to do with it."""
     kind = document.get("kind") if isinstance(document, dict) else None
     if kind in _USERS:
-        return f"one of {kind}; it is for {_USERS[kind]}"
+        return f"one of {kind}; {_USERS[kind]}"
     names = ", ".join(schema.names[:6])
     return f"another Parquet file with columns {names}, ...; name another file"
 

@@ -10,6 +10,7 @@ from smartfilter.errors import InputError, MissingPackageError, UsageError
 from smartfilter.io import LabelledWriter, MdstWriter, ScoreWriter, open_events
 from smartfilter.io.formats import FORMATS, FileFormat, find_format
 from smartfilter.io.locations import Location, expand_paths
+from smartfilter.io.parquet import BatchWriter
 from smartfilter.pipeline.object_file import ObjectWriter
 
 
@@ -151,6 +152,10 @@ def test_open_events_columns_are_writable_and_independent(folder):
     [
         (ObjectWriter, "got one of detector objects; it is for smartfilter skim"),
         (lambda path: ScoreWriter(path, ["fei"]), "got one of scores; it is for"),
+        (
+            lambda path: BatchWriter(path, {}, {"kind": "labels"}, block_rows=1),
+            "got one of labels; smartfilter skim --events",
+        ),
     ],
 )
 def test_open_events_our_own_other_files_name_their_command(tmp_path, writer, message):
