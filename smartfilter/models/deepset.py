@@ -194,5 +194,5 @@ class _ParticleLayer(nn.Module):
         h = self.linear(self.norm(x))
         if self.convolve:
             h = propagate(h, neighbours)
-        h = self.dropout(leaky_relu(h, self.negative_slope))
-        return h
+        y: Tensor = self.dropout(leaky_relu(h, self.negative_slope))
+        return y

@@ -82,9 +82,7 @@ class GATGAP(nn.Module):
 class _Layer(nn.Module):
     """Graph attention and the update of the event's state."""
 
-    def __init__(
-        self, n_inputs: int, n_state: int, n_units: int, n_heads: int
-    ) -> None:
+    def __init__(self, n_inputs: int, n_state: int, n_units: int, n_heads: int) -> None:
         super().__init__()
         self.attention = GraphAttention(n_inputs, n_units, n_heads)
         self.gate = nn.Linear(n_units * n_heads, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from smartfilter.models.blocks import BatchNorm, CommonCodes
-from smartfilter.models.layers import propagate
+from smartfilter.models.layers import Neighbours, propagate
 from smartfilter.models.segments import (
     N_SLOTS,
     Padding,
@@ -151,10 +151,10 @@ class CommonGraphNet(nn.Module):
             _Activated(a, b) for a, b in pairwise(widths)
         )
         self.graph_layers = nn.ModuleList(
-            _Normalised(n_units, n_slots, dropout) for _ in range(3)
+            _Normalised(n_units, n_slots, dropout, convolve=True) for _ in range(3)
         )
         self.event_layers = nn.ModuleList(
-            _Normalised(n_units, 1, last_dropout if k == 6 else dropout)
+            _Normalised(n_units, 1, last_dropout if k == 6 else dropout, convolve=False)
             for k in range(7)
         )
         self.output = nn.Linear(n_units, n_skims)
@@ -177,10 +177,10 @@ class CommonGraphNet(nn.Module):
         for layer in self.particle_layers:
             h = layer(h)
         for layer in self.graph_layers:
-            h = layer(torch.relu(propagate(layer.linear(h), neighbours)))
+            h = layer(h, neighbours)
         pooled = h.reshape(n_events, self.n_slots, h.shape[1]).mean(dim=1)
         for layer in self.event_layers:
-            pooled = layer(torch.relu(layer.linear(pooled)))
+            pooled = layer(pooled, neighbours)
         logits: Tensor = self.output(pooled)
         return logits
 
@@ -207,19 +207,25 @@ class _Activated(nn.Module):
 
 
 class _Normalised(nn.Module):
-    """Batch normalisation, PReLU and dropout; the linear layer is applied before."""
+    """Linear or graph layer, ReLU, batch normalisation, PReLU and dropout."""
 
-    def __init__(self, n_units: int, n_slots: int, dropout: float) -> None:
+    def __init__(
+        self, n_units: int, n_slots: int, dropout: float, *, convolve: bool
+    ) -> None:
         super().__init__()
+        self.convolve = convolve
         self.linear = nn.Linear(n_units, n_units)
         self.norm = BatchNorm(n_units)
         self.slope = nn.Parameter(torch.zeros(n_slots, n_units))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the activated rows; row i belongs to the slot i modulo n_slots."""
+    def forward(self, x: Tensor, neighbours: Neighbours) -> Tensor:
+        """Return the layer's output; row i belongs to the slot i modulo n_slots."""
+        h = self.linear(x)
+        if self.convolve:
+            h = propagate(h, neighbours)
         n_slots = self.slope.shape[0]
-        h = self.norm(x).reshape(x.shape[0] // n_slots, n_slots, x.shape[1])
+        h = self.norm(torch.relu(h)).reshape(x.shape[0] // n_slots, n_slots, x.shape[1])
         h = torch.relu(h) - self.slope * torch.relu(-h)
         y: Tensor = self.dropout(h.reshape(x.shape))
         return y

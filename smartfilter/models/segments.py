@@ -16,11 +16,11 @@ from smartfilter.models.layers import Neighbours
 __all__ = [
     "N_SLOTS",
     "Padding",
+    "fill_slots",
     "find_events",
     "find_padding",
     "find_published_neighbours",
     "find_rows",
-    "fill_slots",
     "softmax_segments",
     "sum_segments",
 ]

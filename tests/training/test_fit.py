@@ -169,7 +169,7 @@ def test_read_config_wrong_file_refused(tmp_path, text, message):
 
 
 def test_read_config_missing_file_names_shipped_ones(tmp_path):
-    with pytest.raises(UsageError, match="one of gcn"):
+    with pytest.raises(UsageError, match="one of gatgap"):
         read_config(tmp_path / "none.yaml")
 
 
