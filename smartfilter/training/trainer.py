@@ -21,7 +21,7 @@ from smartfilter.model_info import DEFAULT, ModelInfo, SkimInfo
 from smartfilter.models import count_parameters
 from smartfilter.pdg import load_vocabulary
 from smartfilter.pipeline.skims import SKIMS
-from smartfilter.scoring import Calibrator
+from smartfilter.scoring import Calibrator, limit_threads
 from smartfilter.training.assessment import Assessment, ScoredSample, assess
 from smartfilter.training.calibration import calibrate
 from smartfilter.training.dataset import load_dataset
@@ -188,19 +188,20 @@ def train_on(
         resume=resume,
         progress=progress,
     )
-    info = ModelInfo(
-        preset=preset.name,
-        features=tuple((f.name, f.unit) for f in preset.features),
-        vocabulary=vocabulary,
-        skims=_calibrate_skims(result, dataset, config),
-        network=config.network,
-        settings=result.settings,
-        n_parameters=count_parameters(result.network),
-        training=_describe(dataset, config, result),
-    )
-    assessment = _assess_test(result, dataset, info, config)
-    info = replace(info, training={**info.training, **_summarise(assessment)})
-    digest = save_model(output, result.network, info)
+    with limit_threads(config.threads):
+        info = ModelInfo(
+            preset=preset.name,
+            features=tuple((f.name, f.unit) for f in preset.features),
+            vocabulary=vocabulary,
+            skims=_calibrate_skims(result, dataset, config),
+            network=config.network,
+            settings=result.settings,
+            n_parameters=count_parameters(result.network),
+            training=_describe(dataset, config, result),
+        )
+        assessment = _assess_test(result, dataset, info, config)
+        info = replace(info, training={**info.training, **_summarise(assessment)})
+        digest = save_model(output, result.network, info)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return TrainingResult(Path(output), digest, info, result.history, assessment)
