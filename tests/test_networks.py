@@ -16,13 +16,14 @@ from smartfilter.models.deepset import parse_layers
 from smartfilter.models.features import FeatureSelection
 from smartfilter.models.gatgap import GraphAttention
 from smartfilter.models.layers import find_neighbours
+from smartfilter.models.published_gcn import ReferenceGCN
 from smartfilter.models.segments import (
     find_events,
     find_published_neighbours,
     find_rows,
     softmax_segments,
 )
-from smartfilter.models.transformer import EncoderLayer, find_groups
+from smartfilter.models.transformer import EncoderLayer, Transformer, find_groups
 from smartfilter.pdg import load_vocabulary
 from smartfilter.training.config import read_config
 
@@ -353,6 +354,8 @@ def test_encoder_layer_gradient_equals_torch():
 
 def test_transformer_event_type_matters_once_it_is_trained():
     network = make_network("transformer", n_event_type=3, n_skims=2)
+    assert isinstance(network, Transformer)
+    assert network.event_type is not None
     batch, _ = make_events((4, 4))
     mixed = {**batch, "event_type": torch.tensor([3, 3])}
     with torch.no_grad():
@@ -421,6 +424,7 @@ def test_published_configuration_parameters_equal_the_formula(name):
 def test_reference_gcn_parameters_equal_the_published_table():
     config = read_config("pd4ml/reference_gcn")
     network = build(config.network, **PUBLISHED, **config.settings)
+    assert isinstance(network, ReferenceGCN)
     assert network.embedding.weight.numel() == 4328
     assert count_parameters(network) == 4328 + 2176 + 8 * 16512 + 129
 
@@ -490,10 +494,10 @@ def test_batch_norm_few_rows_take_the_running_statistics(n_rows):
     norm = BatchNorm(3).train()
     norm(torch.randn(50, 3))
     x = torch.randn(n_rows, 3)
-    before = norm.norm.running_mean.clone()
+    before = norm.norm.state_dict()["running_mean"].clone()
     got = norm(x)
     assert torch.equal(got, norm.eval()(x))
-    assert torch.equal(before, norm.norm.running_mean)
+    assert torch.equal(before, norm.norm.state_dict()["running_mean"])
 
 
 def test_softmax_segments_large_values_equal_torch():

@@ -101,6 +101,7 @@ def test_loss_batch_without_passing_events_has_no_gradient():
     logits = torch.randn(5, 2, requires_grad=True)
     passes = torch.tensor([[1.0, 0.0]] + [[0.0, 0.0]] * 4)
     make([0.05, 0.05])(logits, passes, torch.ones(5, 2)).backward()
+    assert logits.grad is not None
     assert torch.equal(logits.grad[:, 1], torch.zeros(5))
     assert (logits.grad[:, 0] != 0).all()
     make([0.05])(logits[:, 1:], passes[:, 1:], torch.ones(5, 1)).backward()
@@ -112,6 +113,7 @@ def test_loss_certain_rejection_of_a_passing_event_stays_finite():
     loss = make([0.05])(logits, torch.tensor([[1.0], [0.0]]), torch.ones(2, 1))
     loss.backward()
     assert torch.isfinite(loss)
+    assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
 
 
@@ -136,8 +138,9 @@ def test_make_loss_takes_rates_of_all_data_or_configured_ones(toy_events):
     assert loss.filter_cost == pytest.approx(T_N / T_G)
     configured = config.model_copy(update={"retention_rate": {"toy": 0.01}})
     assert find_retention_rates(dataset, 0, configured)[DEFAULT] == 0.01
-    rates = make_loss(dataset, configured).retention_rate
-    assert float(rates[0]) == pytest.approx(0.01)
+    loss = make_loss(dataset, configured)
+    assert isinstance(loss, EffectiveSampleSizeLoss)
+    assert float(loss.retention_rate[0]) == pytest.approx(0.01)
 
 
 def test_find_importance_has_the_mean_one(toy_events):
