@@ -214,13 +214,10 @@ def test_common_graph_net_equals_padded_loop():
         for k in range(3):
             h = relu(w.linear(f"particle_layers.{k}.linear", h))
         for k in range(3):
-            h = activate(
-                f"graph_layers.{k}", a @ w.linear(f"graph_layers.{k}.linear", h)
-            )
+            h = activate(f"graph_norms.{k}", a @ w.linear(f"graph_layers.{k}", h))
         pooled = h.mean(axis=0, keepdims=True)
         for k in range(7):
-            name = f"event_layers.{k}"
-            pooled = activate(name, w.linear(f"{name}.linear", pooled))
+            pooled = activate(f"event_norms.{k}", w.linear(f"event_layers.{k}", pooled))
         return w.linear("output", pooled)[0]
 
     check(network, expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import embedding_bag, leaky_relu
 
 from smartfilter.models.layers import Neighbours, find_neighbours
 from smartfilter.models.segments import (
@@ -147,5 +147,14 @@ class GraphAttention(nn.Module):
             from_source[neighbours.node] + at_target[rows], self.negative_slope
         )
         share = softmax_segments(logit, rows, n_nodes)
-        terms = z[neighbours.node] * share.unsqueeze(2)
-        return sum_segments(terms.flatten(1), rows, n_nodes) + self.bias
+        # One table of all heads, so that no term of the sums is ever in memory.
+        heads = torch.arange(self.n_heads, device=x.device).unsqueeze(1)
+        summed = embedding_bag(
+            (heads * n_nodes + neighbours.node).flatten(),
+            z.transpose(0, 1).reshape(self.n_heads * n_nodes, self.n_units),
+            (heads * rows.shape[0] + neighbours.start).flatten(),
+            mode="sum",
+            per_sample_weights=share.t().flatten(),
+        )
+        attended = summed.reshape(self.n_heads, n_nodes, self.n_units).transpose(0, 1)
+        return attended.flatten(1) + self.bias

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from smartfilter.models.blocks import BatchNorm, CommonCodes
-from smartfilter.models.layers import Neighbours, propagate
+from smartfilter.models.layers import propagate
 from smartfilter.models.segments import (
     N_SLOTS,
-    Padding,
     fill_slots,
     find_events,
     find_padding,
@@ -88,12 +87,8 @@ class ReferenceGCN(nn.Module):
     ) -> Tensor:
         """Return logits, see `smartfilter.models`."""
         event = find_events(offsets)
-        place = torch.arange(x.shape[0], device=x.device) - offsets[event]
-        inside = place < self.n_slots
-        known = (mother >= 0) & inside & inside[mother.clamp(min=0)]
-        neighbours = find_published_neighbours(
-            torch.where(known, mother, -1), x, normalise=True
-        )
+        mother = _drop_outside(mother, offsets, event, self.n_slots)
+        neighbours = find_published_neighbours(mother, x, normalise=True)
         h = torch.cat([self.embedding(pdg), x], dim=1)
         for layer in self.particle_layers:
             h = torch.relu(layer(h))
@@ -116,6 +111,8 @@ class CommonGraphNet(nn.Module):
     particles' PReLU has one slope for each slot and unit; empty slots count in the
     batch normalisation. The published PReLU behind the first three layers only sees
     positive numbers, so it does nothing; its slopes are kept, for they are counted.
+    An empty slot has no edge: before each normalisation it is 0, so that linear and
+    graph layers need the particles only.
 
     Parameters
     ----------
@@ -150,13 +147,15 @@ class CommonGraphNet(nn.Module):
         self.particle_layers = nn.ModuleList(
             _Activated(a, b) for a, b in pairwise(widths)
         )
-        self.graph_layers = nn.ModuleList(
-            _Normalised(n_units, n_slots, dropout, convolve=True) for _ in range(3)
+        self.graph_layers = nn.ModuleList(nn.Linear(n_units, n_units) for _ in range(3))
+        self.graph_norms = nn.ModuleList(
+            _Normalised(n_units, n_slots, dropout) for _ in range(3)
         )
-        self.event_layers = nn.ModuleList(
-            _Normalised(n_units, 1, last_dropout if k == 6 else dropout, convolve=False)
-            for k in range(7)
+        self.event_layers = nn.ModuleList(nn.Linear(n_units, n_units) for _ in range(7))
+        self.event_norms = nn.ModuleList(
+            _Normalised(n_units, 1, dropout) for _ in range(6)
         )
+        self.event_norms.append(_Normalised(n_units, 1, last_dropout))
         self.output = nn.Linear(n_units, n_skims)
 
     def forward(
@@ -168,28 +167,34 @@ class CommonGraphNet(nn.Module):
         event_type: Tensor,  # noqa: ARG002 - every network takes it
     ) -> Tensor:
         """Return logits, see `smartfilter.models`."""
-        n_events = offsets.shape[0] - 1
+        mother = _drop_outside(mother, offsets, find_events(offsets), self.n_slots)
+        neighbours = find_published_neighbours(mother, x, normalise=False)
         padding = find_padding(offsets, x.shape[0], self.n_slots)
-        neighbours = find_published_neighbours(
-            _find_slot_mothers(mother, padding), x, normalise=False
-        )
-        h = fill_slots(torch.cat([x, self.codes(pdg)], dim=1), padding)
+        slots = torch.cat([x, self.codes(pdg)], dim=1)
+        h = slots
         for layer in self.particle_layers:
             h = layer(h)
-        for layer in self.graph_layers:
-            h = layer(h, neighbours)
-        pooled = h.reshape(n_events, self.n_slots, h.shape[1]).mean(dim=1)
-        for layer in self.event_layers:
-            pooled = layer(pooled, neighbours)
+        for layer, norm in zip(self.graph_layers, self.graph_norms):  # noqa: B905
+            slots = norm(
+                fill_slots(torch.relu(propagate(layer(h), neighbours)), padding)
+            )
+            h = slots[padding.place[:-1].clamp(min=0)]
+        shape = [offsets.shape[0] - 1, self.n_slots, slots.shape[1]]
+        pooled = slots.reshape(shape).mean(dim=1)
+        for layer, norm in zip(self.event_layers, self.event_norms):  # noqa: B905
+            pooled = norm(torch.relu(layer(pooled)))
         logits: Tensor = self.output(pooled)
         return logits
 
 
-def _find_slot_mothers(mother: Tensor, padding: Padding) -> Tensor:
-    """Return the slot of the mother of each slot, -1 for none; flat over the events."""
-    none = torch.full_like(padding.place[:1], -1)
-    mothers = torch.cat([mother, none])[padding.row.flatten()]
-    return torch.where(mothers >= 0, padding.place[mothers.clamp(min=0)], -1)
+def _drop_outside(
+    mother: Tensor, offsets: Tensor, event: Tensor, n_slots: int
+) -> Tensor:
+    """Return -1 for mothers of, and at, particles that have no slot."""
+    rows = torch.arange(mother.shape[0], device=mother.device)
+    inside = rows - offsets[event] < n_slots
+    known = (mother >= 0) & inside & inside[mother.clamp(min=0)]
+    return torch.where(known, mother, -1)
 
 
 class _Activated(nn.Module):
@@ -207,25 +212,18 @@ class _Activated(nn.Module):
 
 
 class _Normalised(nn.Module):
-    """Linear or graph layer, ReLU, batch normalisation, PReLU and dropout."""
+    """Batch normalisation, PReLU with slopes for each slot and unit, dropout."""
 
-    def __init__(
-        self, n_units: int, n_slots: int, dropout: float, *, convolve: bool
-    ) -> None:
+    def __init__(self, n_units: int, n_slots: int, dropout: float) -> None:
         super().__init__()
-        self.convolve = convolve
-        self.linear = nn.Linear(n_units, n_units)
         self.norm = BatchNorm(n_units)
         self.slope = nn.Parameter(torch.zeros(n_slots, n_units))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, neighbours: Neighbours) -> Tensor:
-        """Return the layer's output; row i belongs to the slot i modulo n_slots."""
-        h = self.linear(x)
-        if self.convolve:
-            h = propagate(h, neighbours)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activated rows; row i belongs to the slot i modulo n_slots."""
         n_slots = self.slope.shape[0]
-        h = self.norm(torch.relu(h)).reshape(x.shape[0] // n_slots, n_slots, x.shape[1])
+        h = self.norm(x).reshape(x.shape[0] // n_slots, n_slots, x.shape[1])
         h = torch.relu(h) - self.slope * torch.relu(-h)
         y: Tensor = self.dropout(h.reshape(x.shape))
         return y
