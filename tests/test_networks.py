@@ -223,6 +223,24 @@ def test_common_graph_net_equals_padded_loop():
     check(network, expected)
 
 
+def test_common_graph_net_training_statistics_count_empty_slots():
+    """Of 2 x 100 slots 9 are filled; the others are 0 in front of the normalisation."""
+    network = make_network("common_graph_net", n_common=4, n_units=6, dropout=0.0)
+    w = Weights(network)
+    batch, events = make_events((4, 5))
+    total = np.zeros(6)
+    for x, pdg, mother in events:
+        h = np.concatenate([x, one_hot(network, pdg)], axis=1)
+        for k in range(3):
+            h = relu(w.linear(f"particle_layers.{k}.linear", h))
+        a = published_adjacency(mother, len(x), normalise=False)
+        total += relu(a @ w.linear("graph_layers.0", h)).sum(axis=0)
+    network.train()(**batch)
+    got = network.state_dict()["graph_norms.0.norm.norm.running_mean"].numpy()
+    before = w.state["graph_norms.0.norm.norm.running_mean"]
+    np.testing.assert_allclose(got, 0.9 * before + 0.1 * total / 200, rtol=1e-4)
+
+
 @pytest.mark.parametrize("mask", [False, True])
 @pytest.mark.parametrize("full", [False, True])
 def test_flat_mlp_equals_padded_loop(mask, full):
