@@ -154,7 +154,7 @@ def command(
         raise click.ClickException(str(error)) from None
     write_json(document, output / "comparison.json")
     console = Console(highlight=False)
-    console.width = max(console.width, 160)
+    console.width = max(console.width, 170)
     console.print(make_result_table(document))
     console.print(f"{output / 'comparison.json'}", soft_wrap=True)
     if failures:
@@ -287,15 +287,15 @@ def make_result_table(document: dict[str, Any]) -> Any:
     failing = data["n_events"]["test"] - data["n_passing"]["test"]
     title = (
         f"{data['n_passing']['test']:,} passing and {failing:,} failing test events, "
-        f"retention rate {data['retention_rate']:.4f}"
+        f"retention rate {data['retention_rate']:.4f}; speedup of threshold and sampling"
     )
     columns = (
         "network",
         "AUC",
         "published",
         "calibration",
-        "threshold speedup",
-        "sampling speedup",
+        "threshold",
+        "sampling",
         "parameters",
         "events/s",
         "min",
