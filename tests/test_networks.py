@@ -9,6 +9,8 @@ from torch import nn
 from torch_geometric.nn import GATConv
 
 from smartfilter.errors import UsageError
+from smartfilter.graphs import PRESETS
+from smartfilter.model_info import DEFAULT, Calibration, ModelInfo, SkimInfo
 from smartfilter.models import build, count_parameters
 from smartfilter.models.blocks import BatchNorm, CommonCodes
 from smartfilter.models.constants import set_constants
@@ -24,6 +26,7 @@ from smartfilter.models.segments import (
     softmax_segments,
 )
 from smartfilter.models.transformer import EncoderLayer, Transformer, find_groups
+from smartfilter.onnx_export import export_network
 from smartfilter.pdg import load_vocabulary
 from smartfilter.training.config import read_config
 
@@ -539,3 +542,27 @@ def test_find_published_neighbours_motherless_leaf_is_isolated():
 def test_transformer_heads_that_do_not_share_evenly_refused():
     with pytest.raises(UsageError, match="multiple of 3 heads"):
         build("transformer", **SMALL, n_units=16, n_heads=3)
+
+
+def test_transformer_exports_with_the_interface_of_the_official_module(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    vocabulary = load_vocabulary("smart_background")
+    settings = {**read_config("transformer").settings, "n_layers": 1}
+    shape = {"n_features": 8, "n_tokens": vocabulary.n_tokens, "n_skims": 2}
+    network = build("transformer", **shape, **settings).eval()
+    assert isinstance(network, Transformer)
+    assert network.event_type is not None
+    nn.init.normal_(network.event_type.embedding.weight)
+    constants = Calibration(1.0, -1.0, 0.05, 0.4, 1.2, 0.5, 0.3)
+    info = ModelInfo(
+        preset="smart_background",
+        features=tuple(PRESETS["smart_background"].features),
+        vocabulary=vocabulary,
+        skims=tuple(SkimInfo(n, k, {DEFAULT: constants}) for k, n in enumerate("ab")),
+        network="transformer",
+        settings={},
+        n_parameters=count_parameters(network),
+    )
+    export = export_network(network, info, tmp_path / "network.onnx")
+    assert export.largest_difference < 1e-5

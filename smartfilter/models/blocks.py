@@ -28,7 +28,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised rows, shape (n_rows, n_units)."""
-        if x.shape[0] > 1:
+        if not self.training or x.shape[0] > 1:
             y: Tensor = self.norm(x)
             return y
         norm = self.norm

@@ -90,7 +90,8 @@ class FeatureSelection(nn.Module):
         """Return the network's features, shape (n_nodes, n_outputs)."""
         if self.cylindrical:
             first, second = x[:, self.columns], x[:, self.others]
-            return torch.where(self.is_length, torch.hypot(first, second), first)
+            length = torch.sqrt(first * first + second * second)
+            return torch.where(self.is_length, length, first)
         if self.selects:
             return x[:, self.columns]
         return x

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EncoderLayer", "Transformer", "find_groups"]
 
+# torch before 2.7 has no such function, and no export that would need it.
+_is_exporting = getattr(torch.compiler, "is_exporting", bool)
+
 EVENTS_PER_GROUP = 32
 """Events that are padded together; they are sorted by length, so that little is lost."""
 
@@ -133,19 +136,37 @@ class Transformer(nn.Module):
         """Return logits, see `smartfilter.models`."""
         h = torch.cat([self.standardise(self.select(x)), self.embedding(pdg)], dim=1)
         if self.event_type is not None:
-            vectors = self.event_type(event_type)
-            h = torch.cat([h, vectors[find_events(offsets)]], dim=1)
+            vectors = _give_particles(self.event_type(event_type), offsets, h)
+            h = torch.cat([h, vectors], dim=1)
         h = self.projection(h)
         neighbours = Neighbours(mother, mother, x)
         if self.convolves:
             neighbours = find_neighbours(mother, x)
         for convolution in self.convolutions:
             h = h + torch.relu(convolution(h, neighbours))
-        groups = find_groups(offsets)
+        groups = _find_groups_unless_exporting(offsets)
         for layer in self.layers:
             h = layer(h, groups)
         logits: Tensor = self.head(mean_pool(self.norm(h), offsets))
         return logits
+
+
+def _give_particles(vectors: Tensor, offsets: Tensor, like: Tensor) -> Tensor:
+    """Return the vector of its event for each particle, shape (n_nodes, n_columns)."""
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = _is_exporting()
+        if exporting:
+            return vectors.expand(like.shape[0], vectors.shape[1])
+    return vectors[find_events(offsets)]
+
+
+def _find_groups_unless_exporting(offsets: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return `find_groups`; none where a batch is one event, see `_attend_to_all`."""
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = _is_exporting()
+        if exporting:
+            return []
+    return find_groups(offsets)
 
 
 def find_groups(
@@ -231,6 +252,10 @@ class EncoderLayer(nn.Module):
 
     def _attend(self, x: Tensor, groups: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Return the joined heads of multi-head attention, shape (n_nodes, n_units)."""
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            exporting = _is_exporting()
+            if exporting:
+                return self._attend_to_all(x)
         n_units = x.shape[1]
         columns = self.queries(x)
         share = self.share if self.training else 0.0
@@ -250,4 +275,16 @@ class EncoderLayer(nn.Module):
             rows.append(row[filled])
         order = torch.argsort(torch.cat(rows))
         y: Tensor = self.joined(torch.cat(parts)[order])
+        return y
+
+    @torch.jit.unused
+    def _attend_to_all(self, x: Tensor) -> Tensor:
+        """Return the same for the nodes of one event."""
+        n_nodes, n_units = x.shape[0], x.shape[1]
+        columns = self.queries(x).reshape(
+            n_nodes, 3, self.n_heads, n_units // self.n_heads
+        )
+        q, k, v = columns.permute(1, 2, 0, 3).unbind(0)
+        seen = scaled_dot_product_attention(q[None], k[None], v[None])[0]
+        y: Tensor = self.joined(seen.transpose(0, 1).reshape(n_nodes, n_units))
         return y
