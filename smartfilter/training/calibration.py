@@ -27,11 +27,7 @@ import numpy as np
 from smartfilter.errors import MissingPackageError
 from smartfilter.model_info import Calibration
 from smartfilter.sampling import find_sampling_constant
-from smartfilter.speedup import (
-    effective_sample_size,
-    find_best_threshold,
-    threshold_speedup,
-)
+from smartfilter.speedup import effective_sample_size, find_best_threshold
 from smartfilter.training.curve import (
     expit,
     fill_cells,
@@ -39,6 +35,7 @@ from smartfilter.training.curve import (
     fit_curve,
 )
 from smartfilter.training.evaluation import weight_to_rate
+from smartfilter.working_point import Times
 
 try:
     from scipy.optimize import brentq  # type: ignore[import-untyped]
@@ -51,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CURVE_EVENTS",
     "calibrate",
+    "choose_threshold",
     "estimate_rate",
     "shift_calibration",
 ]
@@ -123,17 +121,18 @@ def calibrate(
             shape, logit, retention_rate=retention_rate, sample_weight=weight
         )
     score = constants.to_score(logit)
-    times = {"t_g": 1.0, "t_s": simulation_cost}
+    times = Times(t_g=1.0, t_s=simulation_cost)
     cells = fill_cells(score.astype(np.float64), passes, weight)
     sampling_constant = find_sampling_constant(
-        cells.z, max_weight=max_weight, sample_weight=cells.total, **times
+        cells.z, max_weight=max_weight, sample_weight=cells.total, **times._asdict()
     )
-    if n_passing < THRESHOLD_EVENTS:
-        threshold = _expect_best_threshold(score, weight, **times)
-    else:
-        threshold = find_best_threshold(
-            score, passes, retention_rate=retention_rate, sample_weight=weight, **times
-        ).threshold
+    threshold = choose_threshold(
+        score,
+        passes,
+        retention_rate=retention_rate,
+        times=times,
+        sample_weight=weight,
+    )
     offset = 2.0 * float(np.log(sampling_constant)) + constants.intercept
     return replace(
         constants,
@@ -212,23 +211,41 @@ def shift_calibration(
     )
 
 
-def _expect_best_threshold(
-    score: NDArray[np.float32], weight: NDArray[Any], *, t_g: float, t_s: float
+def choose_threshold(
+    score: NDArray[Any],
+    passes: NDArray[np.bool_],
+    *,
+    retention_rate: float,
+    times: Times,
+    sample_weight: NDArray[Any] | None = None,
 ) -> float:
-    """Return the threshold with the largest speedup (A) if the scores are true.
+    """Return the threshold with the largest speedup (A) on validation events.
 
-    An event counts as passing with its score.
+    With fewer than `THRESHOLD_EVENTS` passing events it is the largest if the scores are
+    true: an event counts as passing with its score.
+
+    Parameters
+    ----------
+    score : ndarray of float, shape (n_events,)
+        Calibrated pass probabilities.
+    passes : ndarray of bool, shape (n_events,)
+    retention_rate : float
+    times : Times
+    sample_weight : ndarray of float, shape (n_events,), optional
     """
-    order = np.argsort(-score, kind="stable")
-    s, w = score[order].astype(np.float64), weight[order]
-    passing, failing = np.cumsum(w * s), np.cumsum(w * (1.0 - s))
-    speedup = threshold_speedup(
-        tpr=np.clip(passing / passing[-1], 0.0, 1.0),
-        fpr=np.clip(failing / failing[-1], 0.0, 1.0),
-        retention_rate=float(passing[-1] / (passing[-1] + failing[-1])),
-        t_g=t_g,
-        t_s=t_s,
-    )
-    last_of_tie = np.append(np.diff(s) != 0, True)
-    best = np.argmax(np.where(last_of_tie, speedup, -np.inf))
-    return float(s[best])
+    weight = np.ones(len(score)) if sample_weight is None else sample_weight
+    if effective_sample_size(weight[passes]) < THRESHOLD_EVENTS:
+        rate = float(np.average(score.astype(np.float64), weights=weight))
+        best = find_best_threshold(
+            score, score, retention_rate=rate, sample_weight=weight, **times._asdict()
+        )
+    else:
+        share = weight_to_rate(passes, retention_rate, weight)
+        best = find_best_threshold(
+            score,
+            passes,
+            retention_rate=retention_rate,
+            sample_weight=share,
+            **times._asdict(),
+        )
+    return best.threshold
