@@ -9,6 +9,12 @@ import numpy as np
 
 from smartfilter.events import EVENT_TYPES
 from smartfilter.model_info import DEFAULT
+from smartfilter.training.agreement import (
+    Agreement,
+    ChiSquared,
+    count_disagreements,
+    sum_deviations,
+)
 from smartfilter.training.calibration import choose_threshold
 from smartfilter.training.evaluation import Evaluation, evaluate, find_rate
 from smartfilter.training.quantiles import compare_quantiles
@@ -66,8 +72,14 @@ class Result:
         """Quantiles in which predicted and observed disagree."""
         return sum(not quantile.agrees for quantile in self.quantiles)
 
+    @property
+    def chi_squared(self) -> ChiSquared | None:
+        """Deviations of all quantiles together; None for few passing events."""
+        return sum_deviations(self.quantiles)
+
     def to_metrics(self) -> dict[str, Any]:
         """Return the numbers without the curves."""
+        deviations = self.chi_squared
         return {
             "skim": self.skim,
             "event_type": self.event_type,
@@ -78,6 +90,9 @@ class Result:
             **(self.evaluation.to_metrics() if self.evaluation else {}),
             "n_quantiles": len(self.quantiles),
             "n_disagreeing": self.n_disagreeing,
+            "chi_squared": deviations.value if deviations else None,
+            "chi_squared_groups": deviations.n_groups if deviations else 0,
+            "chi_squared_p_value": deviations.p_value if deviations else None,
             "threshold_from": self.threshold_from,
         }
 
@@ -110,6 +125,13 @@ class Assessment:
             ):
                 best[name] = result
         return best
+
+    @property
+    def agreement(self) -> Agreement:
+        """How many quantiles of all skims and event types disagree, and should."""
+        return count_disagreements(
+            {(r.skim, r.event_type): r.quantiles for r in self.results}
+        )
 
     @property
     def evaluations(self) -> Mapping[str, Evaluation]:

@@ -73,8 +73,9 @@ class Quantile:
         return bool(_agree(self.predicted, self.observed, self.error, self.probability))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers with ratio and agreement."""
-        return {**asdict(self), "ratio": self.ratio, "agrees": self.agrees}
+        """Return the numbers with agreement and ratio, None where nothing passes."""
+        ratio = self.ratio if self.observed > 0 else None
+        return {**asdict(self), "ratio": ratio, "agrees": self.agrees}
 
 
 def compare_quantiles(
