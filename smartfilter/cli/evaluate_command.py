@@ -11,7 +11,7 @@ import click
 from smartfilter.cli.metrics import (
     describe_agreement,
     make_bias_tables,
-    make_comparison_table,
+    make_comparison_tables,
     make_result_tables,
 )
 from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
@@ -46,7 +46,8 @@ MODEL_SUFFIXES = (".pt", ".onnx")
 @click.option(
     "--bias",
     is_flag=True,
-    help="Compare event-level variables with and without the filter.",
+    help="Compare event-level variables of passing events with and without the filter; "
+    "the tables show the first skim.",
 )
 @click.option("--device", default="auto", show_default=True)
 @click.option(
@@ -166,11 +167,12 @@ def _make_tables(
     tables: list[RenderableType] = []
     if len(reports) == 1:
         tables += make_result_tables(title, reports[0].assessment.results)
-        tables.append("")
-        tables.append(make_comparison_table(models, next(iter(document["skims"]))))
+        skim = next(iter(document["skims"]))
+        tables += ["", *make_comparison_tables(models, skim)]
     else:
         tables.append(title)
-        tables += [make_comparison_table(models, skim) for skim in document["skims"]]
+        for skim in document["skims"]:
+            tables += make_comparison_tables(models, skim)
         tables += [
             f"{Path(r.name).name}: {describe_agreement(r.assessment.agreement)}"
             for r in reports

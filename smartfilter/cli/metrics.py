@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from smartfilter.training.agreement import Agreement
     from smartfilter.training.assessment import Result
-    from smartfilter.training.bias import BiasRow, BiasTable
+    from smartfilter.training.bias import BiasTable, SampleBias
     from smartfilter.training.quantiles import Quantile
 
 __all__ = [
     "describe_agreement",
     "list_metrics",
     "make_bias_tables",
-    "make_comparison_table",
+    "make_comparison_tables",
     "make_result_tables",
 ]
 
@@ -120,24 +120,17 @@ def list_metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-_COMPARISON = (
-    "model",
-    "parameters",
-    "loss",
-    "accuracy",
-    "AUC",
-    "max. speedup",
-    "threshold",
-    "(A)",
-    "(C)",
-)
-"""The columns of the published tables, and both speedups without optimism."""
+_PUBLISHED = ("model", "parameters", "loss", "accuracy", "AUC", "max.", "threshold")
+"""The columns of the published tables; max.: the largest speedup on these events."""
+
+_WITH_ERRORS = ("model", "AUC, 95 %", "(A)", "(C)", "ECE")
+"""What is not chosen on these events: interval, speedups, calibration error."""
 
 
-def make_comparison_table(
+def make_comparison_tables(
     models: Sequence[dict[str, Any]], skim: str
-) -> RenderableType:
-    """Return the table of several models on the same events of one skim.
+) -> tuple[RenderableType, ...]:
+    """Return the tables of one or several models on the same events of one skim.
 
     Parameters
     ----------
@@ -145,79 +138,107 @@ def make_comparison_table(
         Of `smartfilter.training.report.ModelReport.to_dict`.
     skim : str
     """
-    columns = [*_COMPARISON]
-    compared = len(models) > 1
-    if compared:
-        columns.insert(5, "- first")
-    rows = []
-    for model in models:
-        m = model["skims"][skim]
-        row = [
-            Path(model["path"]).name,
-            f"{model['n_parameters']:,}" if model["n_parameters"] else "-",
-            f"{m['loss']:.3f}",
-            f"{m['accuracy']:.3f}",
-            f"{m['auc']:.4f}±{m['auc_error']:.4f}",
-            f"{m['max_speedup']:.2f}",
-            f"{m['best_threshold_balanced']:.3f}",
-            f"{m['speedup']:.2f}±{m['speedup_error']:.2f}",
-            f"{m['sampling_speedup']:.2f}±{m['sampling_speedup_error']:.2f}",
-        ]
-        if compared:
-            error = m["auc_difference_error"]
-            row.insert(5, f"{m['auc_difference']:+.4f}±{error:.4f}" if error else "")
-        rows.append(row)
     first = models[0]["skims"][skim]
-    title = (
-        f"{skim}, {first['event_type']}: {first['n_passing']:,} passing events; loss, "
-        "accuracy, threshold at equal numbers of both classes"
+    title = f"{skim}, {first['event_type']}: {first['n_passing']:,} passing events"
+    compared = len(models) > 1
+    columns = [*_WITH_ERRORS[:2], *(["AUC - first"] * compared), *_WITH_ERRORS[2:]]
+    return (
+        make_table(
+            f"{title}, counted as many as failing ones",
+            _PUBLISHED,
+            [_list_published(model, model["skims"][skim]) for model in models],
+        ),
+        make_table(
+            f"{title}, at the true rate",
+            columns,
+            [
+                _list_with_errors(model, model["skims"][skim], compared=compared)
+                for model in models
+            ],
+        ),
     )
-    return make_table(title, columns, rows)
 
 
-def make_bias_tables(skim: str, table: BiasTable) -> tuple[RenderableType, ...]:
-    """Return the tables of the bias of one skim."""
+def _list_published(model: dict[str, Any], m: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        Path(model["path"]).name,
+        f"{model['n_parameters']:,}" if model["n_parameters"] else "-",
+        f"{m['loss']:.3f}",
+        f"{m['accuracy']:.3f}",
+        f"{m['auc']:.3f}",
+        f"{m['max_speedup']:.2f}",
+        f"{m['best_threshold_balanced']:.3f}",
+    )
+
+
+def _list_with_errors(
+    model: dict[str, Any], m: dict[str, Any], *, compared: bool
+) -> tuple[str, ...]:
+    difference = []
+    if compared:
+        error = m["auc_difference_error"]
+        text = f"{m['auc_difference']:+.4f}±{error:.4f}" if error else "-"
+        difference.append(text)
+    return (
+        Path(model["path"]).name,
+        f"{m['auc_low']:.4f}-{m['auc_high']:.4f}",
+        *difference,
+        f"{m['speedup']:.2f}±{m['speedup_error']:.2f}",
+        f"{m['sampling_speedup']:.2f}±{m['sampling_speedup_error']:.2f}",
+        f"{m['calibration_error']:.4f}",
+    )
+
+
+def make_bias_tables(title: str, table: BiasTable) -> tuple[RenderableType, ...]:
+    """Return the tables of the bias of one skim.
+
+    Parameters
+    ----------
+    title : str
+        Names model and skim.
+    table : BiasTable
+    """
     from smartfilter.training.bias import KL_CRITERION
 
     first = next(iter(table.samples.values()))
-    n_all = len(first.rows)
-    summary = [
-        (
-            name,
-            f"{one.n_events:,}",
-            f"{one.n_eff:,.0f}",
-            f"{one.n_fulfilling} of {n_all}",
-            f"{one.n_random} of {n_all}",
-        )
-        for name, one in table.samples.items()
-    ]
+    summary = [_sum_up_bias(name, one) for name, one in table.samples.items()]
     rows = [
         (
             variable,
-            *(
-                text
-                for one in table.samples.values()
-                for text in _show_bias(one.rows[variable])
-            ),
+            *(t for one in table.samples.values() for t in _show_bias(variable, one)),
         )
         for variable in first.rows
     ]
-    columns = ("variable", *(c for name in table.samples for c in (name, "pull width")))
-    criterion = f"KL < {KL_CRITERION}"
+    columns = ("variable", *(c for name in table.samples for c in (name, "95 %")))
     return (
         make_table(
-            f"{skim}: bias of {table.n_passing:,} passing events",
-            ("sample", "kept", "n_eff", criterion, "as random"),
+            f"{title}: bias of {table.n_passing:,} passing events",
+            ("sample", "kept", "n_eff", f"KL < {KL_CRITERION}", "random", "pull width"),
             summary,
         ),
         make_table(
-            "  KL divergence (95 % of random parts of the same n_eff); * larger",
+            "  KL divergence, and the 95 % quantile of random parts of the same n_eff "
+            "(* above)",
             columns,
             rows,
         ),
     )
 
 
-def _show_bias(row: BiasRow) -> tuple[str, str]:
-    mark = "" if row.is_random else "*"
-    return f"{row.divergence:.4f}{mark} ({row.random_95:.4f})", f"{row.pull_width:.1f}"
+def _sum_up_bias(name: str, sample: SampleBias) -> tuple[str, ...]:
+    n_all = len(sample.rows)
+    width = sum(row.pull_width for row in sample.rows.values()) / n_all
+    return (
+        name,
+        f"{sample.n_events:,}",
+        f"{sample.n_eff:,.0f}",
+        f"{sample.n_fulfilling} of {n_all}",
+        f"{sample.n_random} of {n_all}",
+        f"{width:.2f}",
+    )
+
+
+def _show_bias(variable: str, sample: SampleBias) -> tuple[str, str]:
+    row = sample.rows[variable]
+    mark = " " if row.is_random else "*"
+    return f"{row.divergence:.4f}{mark}", f"{row.random_95:.4f}"

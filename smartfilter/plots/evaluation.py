@@ -209,7 +209,7 @@ def draw_calibration(document: Mapping[str, Any]) -> Figure:
     ratio.axhspan(0.95, 1.05, color="0.88", zorder=0)
     ratio.axhline(1.0, color="black", linewidth=1.0, zorder=1)
     ratio.set(
-        ylim=(0.45, 1.55), xlabel="score (predicted)", ylabel="observed / predicted"
+        ylim=(0.0, 2.5), xlabel="score (predicted)", ylabel="observed / predicted"
     )
     return figure
 
@@ -247,6 +247,7 @@ def draw_speedup(document: Mapping[str, Any]) -> Figure:
         ylabel="speedup",
         ylim=(0.0, 1.55 * highest),
     )
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.legend(loc="upper left", title=f"perfect filter: {limit:.1f}")
     return figure
 

@@ -108,7 +108,7 @@ def draw_bias(document: Mapping[str, Any]) -> Figure:
             ratio.set_ylabel("ratio")
         handles |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     figure.legend(
-        handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles)
+        handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles)
     )
     figure.suptitle(_describe(document), x=0.01, ha="left", fontsize="medium")
     return figure
@@ -200,6 +200,6 @@ def draw_divergence(document: Mapping[str, Any]) -> Figure:
     )
     axes.set_yticks(place, names)
     axes.tick_params(axis="y", which="both", length=0, labelsize="small")
-    figure.legend(loc="outside upper right", ncols=2)
+    figure.legend(loc="outside lower center", ncols=2)
     figure.suptitle(_describe(document), x=0.01, ha="left", fontsize="medium")
     return figure

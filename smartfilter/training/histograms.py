@@ -19,6 +19,10 @@ N_BINS = 24
 TAIL = 0.005
 """Share of the events beyond either end; they are in the outer bins."""
 
+REACH = 5.0
+"""Both ends are at most that many standard deviations (of a normal distribution with the
+same central 68 %) from the median."""
+
 
 def fill_histograms(
     values: NDArray[Any],
@@ -75,8 +79,14 @@ def fill_histograms(
 def _place_edges(v: NDArray[np.float64]) -> NDArray[np.float64]:
     if not len(v):
         return np.array([0.0, 1.0])
-    low, high = np.quantile(v, [TAIL, 1.0 - TAIL])
+    levels = [TAIL, 0.16, 0.5, 0.84, 1.0 - TAIL]
+    lowest, left, middle, right, highest = np.quantile(v, levels)
+    low, high = lowest, highest
+    if right > left:
+        low = max(lowest, middle - REACH * 0.5 * (right - left))
+        high = min(highest, middle + REACH * 0.5 * (right - left))
     if np.all(v == np.rint(v)):
+        low, high = np.floor(low), np.ceil(high)
         step = max(1.0, np.ceil((high - low + 1.0) / N_BINS))
         return np.arange(low - 0.5, high + 0.5 + step, step)
     if low == high:
