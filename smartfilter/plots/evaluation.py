@@ -267,7 +267,7 @@ def _draw_speedup_curve(axes: Axes, model: _Model) -> None:
         markeredgecolor="black",
         markersize=10,
         zorder=5,
-        label=f"threshold from validation: {value:.2f} ± {spread:.2f}",
+        label=f"working point: {value:.2f} ± {spread:.2f}",
     )
     sampling, spread = metrics["sampling_speedup"], metrics["sampling_speedup_error"]
     axes.axhline(

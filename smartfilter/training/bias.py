@@ -61,8 +61,8 @@ N_SPLITS = 1000
 LEAST_EVENTS = 40
 """Passing events from which a comparison in bins says anything: two per bin."""
 
-LEAST_KEPT = 5.0
-"""Effective kept events in a bin from which their squared weights give the error."""
+PRIOR_EVENTS = 5.0
+"""Kept events that the error for equal weights counts as in each bin."""
 
 SMALLEST_COUNT = 0.5
 """Effective events added to each bin of a sample before the divergence, which would be
@@ -372,9 +372,9 @@ def compare_shares(
     .. math:: \sigma^2 = \sum_i [f_i (1_b(i) - q) - u_i (1_b(i) - p)]^2
 
     which holds the covariance of the sample with the events that it is a part of. For
-    weights of 1 it is p (1 - p) (1 / K - 1 / N) with K kept of N events; in bins with
-    fewer than `LEAST_KEPT` effective kept events, whose squared weights say little, it
-    is at least :math:`p (1 - p) \sum_i (f_i - u_i)^2`, the same for all weights.
+    weights of 1 it is p (1 - p) (1 / K - 1 / N) with K kept of N events. The squared
+    weights of few kept events say little, so that :math:`p (1 - p) \sum_i (f_i - u_i)^2`,
+    right if weights do not depend on the bin, is mixed in like `PRIOR_EVENTS` more.
     """
     f, u = kept / kept.sum(), weight / weight.sum()
     n_bins = int(row.max()) + 1
@@ -390,5 +390,6 @@ def compare_shares(
     )
     variance = np.maximum(inside + outside, 0.0)
     alike = p * (1 - p) * np.sum(np.square(f - u))
-    few = p < LEAST_KEPT * ff.sum()
-    return q - p, np.sqrt(np.where(few, np.maximum(variance, alike), variance))
+    n_kept = np.square(q) / np.where(ff > 0, ff, 1.0)
+    mean = (n_kept * variance + PRIOR_EVENTS * alike) / (n_kept + PRIOR_EVENTS)
+    return q - p, np.sqrt(mean)

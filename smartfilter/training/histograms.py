@@ -97,11 +97,12 @@ def _place_edges(v: NDArray[np.float64]) -> NDArray[np.float64]:
 def _shape(
     row: NDArray[np.int64], weight: NDArray[np.float64], n_bins: int
 ) -> dict[str, list[float]]:
-    share = np.bincount(row, weights=weight, minlength=n_bins) / weight.sum()
+    total = max(float(weight.sum()), 1e-300)
+    share = np.bincount(row, weights=weight, minlength=n_bins) / total
     squares = np.bincount(row, weights=np.square(weight), minlength=n_bins)
     return {
         "share": share.tolist(),
-        "error": (np.sqrt(squares) / weight.sum()).tolist(),
+        "error": (np.sqrt(squares) / total).tolist(),
     }
 
 
