@@ -17,7 +17,9 @@ Binned in quantiles of all passing events, :math:`P_b` is the share of bin b in 
 and :math:`Q_b` that in a sample. The Kullback-Leibler divergence is
 :math:`\sum_b P_b \ln (P_b / Q_b)`. A random part of the events has one as well, about
 :math:`(B - 1) / 2 \cdot (1 / n_\mathrm{eff} - 1 / N)` for B bins: a smaller value
-cannot be told from none.
+cannot be told from none. Weights that depend on the variable spread the fluctuations
+unevenly over the bins, so that the divergence of an unbiased weighted sample lies above
+that of random parts somewhat more often; its pulls do not.
 """
 
 from __future__ import annotations
