@@ -11,7 +11,8 @@ passing events     constants
 =================  ====================================================================
 >= `CURVE_EVENTS`  logistic regression and curve
 fewer              those of the skim for all event types, with a shift of z under which
-                   the mean score is the retention rate
+                   the mean score is the retention rate, and a share of the score spread
+                   over all events: the few that pass may be of another kind
 none at all        the same with the rate (0 + 1/2) / (n + 1) of n generated events:
                    the mean of the rate under Jeffreys' prior
 =================  ====================================================================
@@ -55,6 +56,13 @@ __all__ = [
 
 CURVE_EVENTS = 30
 """Passing events from which logistic regression and curve are fitted."""
+
+SPREAD_KNOTS = 48
+SPREAD_MARGIN = 3.0
+"""Knots of a spread calibration, and how far they go beyond the events in z."""
+
+LEAST_RISE = 1e-6
+"""Least rise of the log-odds with z, so that scores ascend in spite of rounding."""
 
 THRESHOLD_EVENTS = 1000
 """Passing events from which the best threshold is found with their labels; with fewer
@@ -120,6 +128,8 @@ def calibrate(
         constants = shift_calibration(
             shape, logit, retention_rate=retention_rate, sample_weight=weight
         )
+        if overall is not None and n_passing < CURVE_EVENTS:
+            constants = _spread(constants, logit, weight, retention_rate, n_passing)
     score = constants.to_score(logit)
     times = Times(t_g=1.0, t_s=simulation_cost)
     cells = fill_cells(score.astype(np.float64), passes, weight)
@@ -208,6 +218,40 @@ def shift_calibration(
         calibration,
         intercept=calibration.intercept + shift,
         knots=tuple(knot + shift for knot in calibration.knots),
+    )
+
+
+def _spread(
+    calibration: Calibration,
+    logit: NDArray[Any],
+    weight: NDArray[Any],
+    retention_rate: float,
+    n_passing: float,
+) -> Calibration:
+    """Return the calibration with a share of the score spread over all events.
+
+    The score becomes (1 - e) s + e r. The share e of the passing events to which the
+    shape of other event types does not apply is the mean of Jeffreys' posterior if none
+    of n did: (0 + 1/2) / (n + 1).
+    """
+    share = estimate_rate(0.0, n_passing)
+    z = calibration.slope * logit.astype(np.float64) + calibration.intercept
+    grid = np.linspace(z.min() - SPREAD_MARGIN, z.max() + SPREAD_MARGIN, SPREAD_KNOTS)
+    grid = np.union1d(grid, calibration.knots)
+    grid = grid[np.append(True, np.diff(grid) > LEAST_RISE)]
+    shifted = grid
+    if calibration.knots:
+        shifted = grid + np.interp(grid, calibration.knots, calibration.shifts)
+    score = (1.0 - share) * expit(shifted) + share * retention_rate
+    log_odds = np.log(score) - np.log1p(-score)
+    log_odds += LEAST_RISE * (grid - grid[0])
+    bent = replace(
+        calibration,
+        knots=tuple(grid.tolist()),
+        shifts=tuple((log_odds - grid).tolist()),
+    )
+    return shift_calibration(
+        bent, logit, retention_rate=retention_rate, sample_weight=weight
     )
 
 
