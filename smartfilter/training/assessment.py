@@ -35,7 +35,24 @@ __all__ = [
     "name_event_type",
     "needs_validation",
     "score_labelled",
+    "summarise",
 ]
+
+
+_SUMMARY = (
+    "skim",
+    "event_type",
+    "n_passing",
+    "retention_rate",
+    "auc",
+    "auc_error",
+    "speedup",
+    "speedup_error",
+    "sampling_speedup",
+    "calibration_error",
+    "n_disagreeing",
+)
+"""Metrics that a model file carries for each skim and event type."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +184,18 @@ def assess(
         for code in np.unique(sample.event_type).tolist()
     )
     return Assessment(results, sample)
+
+
+def summarise(assessment: Assessment) -> dict[str, Any]:
+    """Return the metrics that a model file carries, by the keys of its record."""
+    return {
+        "metrics": {k: r.to_metrics() for k, r in assessment.main.items()},
+        "metrics_by_event_type": [
+            {key: value for key, value in r.to_metrics().items() if key in _SUMMARY}
+            for r in assessment.results
+        ],
+        "agreement": assessment.agreement.to_dict(),
+    }
 
 
 def needs_validation(info: ModelInfo, times: Times) -> bool:
