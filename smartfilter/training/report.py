@@ -15,6 +15,7 @@ from smartfilter.training.assessment import assess, needs_validation
 from smartfilter.training.auc import compare_areas
 from smartfilter.training.bias import make_samples, measure_bias
 from smartfilter.training.curves import make_curves
+from smartfilter.training.dataset import SAMPLE_WEIGHT
 from smartfilter.training.evaluation import find_rate, weight_to_rate
 from smartfilter.training.histograms import fill_histograms
 from smartfilter.training.history import find_history
@@ -63,6 +64,12 @@ class ModelReport:
         """The path of the model file."""
         return str(self.scorer.path)
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the event-level variables of the test events."""
+        names = self.assessment.sample.variables
+        return tuple(name for name in names if name != SAMPLE_WEIGHT)
+
     def select(self, result: Result) -> NDArray[np.bool_]:
         """Return the test events of a result's event type, shape (n_events,)."""
         known = result.event_type != DEFAULT
@@ -85,7 +92,7 @@ class ModelReport:
         sample, column = self.assessment.sample, self.find_column(result.skim)
         rows = self.select(result) & sample.passes[:, column]
         score = sample.scores[rows, column]
-        variables = {name: values[rows] for name, values in sample.variables.items()}
+        variables = {name: sample.variables[name][rows] for name in self.variables}
         calibration, max_weight = self.find_calibration(result)
         assert result.evaluation is not None
         samples = make_samples(
@@ -106,7 +113,7 @@ class ModelReport:
         InputError
             If that is possible for none.
         """
-        if not self.assessment.sample.variables:
+        if not self.variables:
             raise InputError(
                 "bias: expected event-level variables that all files have, got none; "
                 "label the events with smartfilter produce or simulate"

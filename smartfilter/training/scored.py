@@ -9,11 +9,7 @@ import numpy as np
 
 from smartfilter.errors import InputError, UsageError
 from smartfilter.io import open_events
-from smartfilter.training.dataset import (
-    SAMPLE_WEIGHT,
-    read_sample_weight,
-    require_labels,
-)
+from smartfilter.training.dataset import read_sample_weight, require_labels
 from smartfilter.training.split import SPLITS, Split
 
 if TYPE_CHECKING:
@@ -172,7 +168,7 @@ def _find_skims(scorers: Sequence[Scorer], skims: Sequence[str]) -> tuple[str, .
             if name not in scorer.info.skim_names:
                 expected = ", ".join(scorer.info.skim_names)
                 raise UsageError(
-                    f"skim: expected one of {expected} for {scorer.path}, got '{name}'"
+                    f"skim: expected one of {expected}, got '{name}' for {scorer.path}"
                 )
     if skims:
         return tuple(skims)
@@ -205,11 +201,7 @@ def _score_chunk(
     use = np.logical_and.reduce([result.scorable for result in results])
     passes = np.stack([events.labels[name] for name in names], axis=1)[use]
     weight = read_sample_weight(events)[use]
-    variables = {
-        name: column[use]
-        for name, column in events.variables.items()
-        if name != SAMPLE_WEIGHT
-    }
+    variables = {name: column[use] for name, column in events.variables.items()}
     samples = []
     for scorer, result in zip(scorers, results, strict=True):
         columns = [scorer.info.skim_names.index(name) for name in names]

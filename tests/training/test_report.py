@@ -162,7 +162,9 @@ def test_score_models_without_a_common_skim_refused(folder, data, exact):
     other = make_model(folder / "other.pt", skim="another", training=record(0))
     with pytest.raises(UsageError, match="all have, got none"):
         score_models([data], [Scorer(exact), Scorer(other)])
-    with pytest.raises(UsageError, match=r"expected one of another for .*other\.pt"):
+    with pytest.raises(
+        UsageError, match=r"expected one of another, got 'toy' for .*other\.pt"
+    ):
         score_models([data], [Scorer(exact), Scorer(other)], skims=["toy"])
 
 
