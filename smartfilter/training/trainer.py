@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,23 @@ import numpy as np
 
 from smartfilter import __version__
 from smartfilter.errors import InputError
-from smartfilter.events import EVENT_TYPES
 from smartfilter.graphs import get_preset
 from smartfilter.io.labelled import read_labelled_metadata
 from smartfilter.model_file import save_model
-from smartfilter.model_info import DEFAULT, ModelInfo, SkimInfo
+from smartfilter.model_info import ModelInfo, SkimInfo
 from smartfilter.models import count_parameters
 from smartfilter.pdg import load_vocabulary
 from smartfilter.pipeline.skims import SKIMS
 from smartfilter.scoring import Calibrator, limit_threads
-from smartfilter.training.assessment import Assessment, ScoredSample, assess
-from smartfilter.training.calibration import calibrate
+from smartfilter.training.assessment import (
+    Assessment,
+    ScoredSample,
+    assess,
+    summarise,
+)
 from smartfilter.training.dataset import load_dataset
 from smartfilter.training.fit import FitResult, fit, predict
+from smartfilter.training.recalibration import CalibrationSample, calibrate_skim
 from smartfilter.training.retention import find_retention_rates
 from smartfilter.training.split import SPLITS, Split
 
@@ -43,21 +46,6 @@ log = logging.getLogger(__name__)
 
 _CODES = {skim.name: int(skim.code) for skim in SKIMS}
 """Codes of skims that the configuration has none for."""
-
-_SUMMARY = (
-    "skim",
-    "event_type",
-    "n_passing",
-    "retention_rate",
-    "auc",
-    "auc_error",
-    "speedup",
-    "speedup_error",
-    "sampling_speedup",
-    "calibration_error",
-    "n_disagreeing",
-)
-"""Metrics that the model file carries for each skim and event type."""
 
 _DIFFERS_BETWEEN_PARTS = ("path", "index", "n_events", "n_generated")
 """Keys of a labelled file's provenance that do not say how it was made."""
@@ -200,7 +188,7 @@ def train_on(
             training=_describe(dataset, config, result),
         )
         assessment = _assess_test(result, dataset, info, config)
-        info = replace(info, training={**info.training, **_summarise(assessment)})
+        info = replace(info, training={**info.training, **summarise(assessment)})
         digest = save_model(output, result.network, info)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -244,35 +232,24 @@ def _calibrate_skims(
 ) -> tuple[SkimInfo, ...]:
     """Return the constants of each skim: overall, and for each event type."""
     index = dataset.find("validation")
-    event_type = dataset.event_type[index].numpy()
-    passes, weight = dataset.passes[index].numpy(), dataset.weight[index].numpy()
-    logits = predict(result.network, dataset, index)
-    hidden = predict(result.network, dataset, index, hide_event_type=True)
-    calibrate_one = partial(
-        calibrate, simulation_cost=config.simulation_cost, max_weight=config.max_weight
+    sample = CalibrationSample(
+        logits=predict(result.network, dataset, index),
+        hidden=predict(result.network, dataset, index, hide_event_type=True),
+        passes=dataset.passes[index].numpy(),
+        weight=dataset.weight[index].numpy(),
+        event_type=dataset.event_type[index].numpy().astype(np.int8),
     )
-    codes = [code for code in np.unique(event_type).tolist() if code >= 0]
     skims = []
     for k, name in enumerate(dataset.skims):
-        rates = find_retention_rates(dataset, k, config)
-        overall = calibrate_one(
-            hidden[:, k],
-            passes[:, k],
-            retention_rate=rates[DEFAULT],
-            sample_weight=weight,
+        constants = calibrate_skim(
+            sample,
+            k,
+            rates=find_retention_rates(dataset, k, config),
+            simulation_cost=config.simulation_cost,
+            max_weight=config.max_weight,
         )
-        constants = {DEFAULT: overall}
-        for code in codes:
-            rows = event_type == code
-            constants[EVENT_TYPES[code]] = calibrate_one(
-                logits[rows, k],
-                passes[rows, k],
-                retention_rate=rates[EVENT_TYPES[code]],
-                sample_weight=weight[rows],
-                overall=overall,
-            )
-        code_number = config.skims.get(name) or _CODES.get(name)
-        skims.append(SkimInfo(name, code_number, constants, config.max_weight))
+        code = config.skims.get(name) or _CODES.get(name)
+        skims.append(SkimInfo(name, code, constants, config.max_weight))
     return tuple(skims)
 
 
@@ -317,17 +294,6 @@ def _describe(
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
-    }
-
-
-def _summarise(assessment: Assessment) -> dict[str, Any]:
-    """Return the metrics that the model file carries."""
-    return {
-        "metrics": {k: r.to_metrics() for k, r in assessment.main.items()},
-        "metrics_by_event_type": [
-            {key: value for key, value in r.to_metrics().items() if key in _SUMMARY}
-            for r in assessment.results
-        ],
     }
 
 
