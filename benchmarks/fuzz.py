@@ -8,6 +8,7 @@ than `MEMORY`. The same seed damages in the same order. Exit code 1 if a file fa
 from __future__ import annotations
 
 import json
+import os
 import select
 import shutil
 import subprocess
@@ -27,12 +28,14 @@ from fuzz_targets import TARGETS, Target, Workplace
 import smartfilter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["Child", "Record", "command"]
 
-MEMORY = 1024
-"""MiB of address space that reading one file may take beyond what is loaded."""
+MEMORY = 256
+"""MiB of resident memory that reading one small file may take beyond what is loaded."""
+
+_ADDRESSES = 4096
 
 PATIENCE = 20.0
 """Seconds after which reading one small file counts as a hang."""
@@ -54,7 +57,7 @@ class Child:
     def __init__(self, place: Workplace, first: list[str]) -> None:
         self._output = place.path("out") / "scores.parquet"
         self._output.parent.mkdir()
-        self._first = first
+        self._first = [*first, "-o", str(self._output)]
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -65,12 +68,13 @@ class Child:
     def _start(self) -> subprocess.Popen[str]:
         script = Path(__file__).with_name("fuzz_child.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(script), str(MEMORY)],
+            [sys.executable, str(script), str(_ADDRESSES)],
+            env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        answer = self._ask(self._process, self._first, 3, _START)
+        answer = self._ask(self._process, self._first, (3,), _START)
         if answer["outcome"] != "valid":
             raise click.ClickException(f"an intact file failed: {answer}")
         return self._process
@@ -79,19 +83,21 @@ class Child:
         self,
         process: subprocess.Popen[str],
         arguments: list[str],
-        refusal: int,
+        refusals: Sequence[int],
         seconds: float,
     ) -> dict[str, Any]:
         if process.stdin is None or process.stdout is None:
             raise AssertionError
         output = str(self._output) if str(self._output) in arguments else None
-        job = {"arguments": arguments, "output": output, "refusal": refusal}
+        job = {"arguments": arguments, "output": output, "refusals": refusals}
         process.stdin.write(json.dumps({**job, "seconds": 0.8 * seconds}) + "\n")
         process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], seconds)
         line = process.stdout.readline() if ready else ""
         if line:
             answer: dict[str, Any] = json.loads(line)
+            if answer["memory"] > MEMORY and seconds != _START:
+                answer |= {"outcome": f"{answer['memory']} MiB", "text": ""}
             return answer
         self.stop()
         shutil.rmtree(self._output.parent)
@@ -99,10 +105,10 @@ class Child:
         outcome = f"interpreter ended ({process.returncode})" if ready else "hang"
         return {"outcome": outcome, "text": ""}
 
-    def run(self, arguments: list[str], refusal: int) -> dict[str, Any]:
+    def run(self, arguments: list[str], refusals: Sequence[int]) -> dict[str, Any]:
         """Return how a command ended."""
         process = self._process or self._start()
-        return self._ask(process, arguments, refusal, PATIENCE)
+        return self._ask(process, arguments, refusals, PATIENCE)
 
     def stop(self) -> None:
         """End the process."""
@@ -124,12 +130,13 @@ class Record:
     slowest: float = 0.0
     memory: int = 0
     ways: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, way: str, answer: dict[str, Any], seconds: float, usual: str) -> None:
         """Count one file; ``usual`` is the fingerprint of the intact one."""
         self.files += 1
-        self.ways[way] += 1
+        self.ways[way.partition(":")[0]] += 1
         self.slowest = max(self.slowest, seconds)
         self.memory = max(self.memory, answer.get("memory", 0))
         outcome = answer["outcome"]
@@ -142,6 +149,7 @@ class Record:
             self.same += 1
         else:
             self.other += 1
+            self.others[way] += 1
 
 
 class Fuzzer:
@@ -185,7 +193,7 @@ class Fuzzer:
             "OUTPUT": str(self._child.output),
         }
         arguments = [names.get(word, word) for word in self.target.command]
-        return self._child.run(arguments, self.target.refusal)
+        return self._child.run(arguments, self.target.refusals)
 
     def _damage(self) -> tuple[str, Path, Path]:
         source = self._rng.choice(self._intact)
@@ -198,8 +206,8 @@ class Fuzzer:
         return way, path, source
 
     def step(self) -> None:
-        """Try the next file: first those of wrong content, then damaged ones."""
-        wrong = next(self._wrong, None)
+        """Try the next file: of wrong content and damaged in turn."""
+        wrong = next(self._wrong, None) if self.record.files % 2 else None
         if wrong is None:
             way, path, source = self._damage()
         else:
@@ -208,11 +216,8 @@ class Fuzzer:
         start = time.monotonic()
         answer = self._ask(path)
         seconds = time.monotonic() - start
-        self.record.add(
-            way.partition(":")[0], answer, seconds, self._usual[source]
-        )
+        self.record.add(way, answer, seconds, self._usual[source])
         if answer["outcome"] not in _FINE:
-            self.record.failures[-1]["way"] = way
             self._save(path)
 
     def _save(self, path: Path) -> None:

@@ -18,12 +18,24 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["main", "run_command"]
 
 _MIB = 1 << 20
-_VOLATILE = {"events_per_second", "seconds", "path", "output", "model", "device", "files"}
+_VOLATILE = {
+    "events_per_second",
+    "seconds",
+    "path",
+    "output",
+    "model",
+    "model_digest",
+    "device",
+    "files",
+}
 _LEVELS = ("Error: ", "WARNING: ", "INFO: ")
 
 
@@ -92,7 +104,9 @@ def _judge_text(stderr: str, code: int) -> str | None:
     return None if len(errors) == (code != 0) else "not one sentence"
 
 
-def run_command(arguments: list[str], output: Path | None, refusal: int) -> dict[str, Any]:
+def run_command(
+    arguments: list[str], output: Path | None, refusals: Sequence[int]
+) -> dict[str, Any]:
     """Run a command and judge how it ended."""
     from smartfilter.cli import main as smartfilter
 
@@ -107,7 +121,7 @@ def run_command(arguments: list[str], output: Path | None, refusal: int) -> dict
     text = stderr.getvalue().strip()
     verdict = _judge_text(text, code)
     left = [] if output is None else sorted(p.name for p in output.parent.iterdir())
-    if code not in (0, refusal):
+    if code not in (0, *refusals):
         verdict = f"exit code {code}"
     elif left != ([output.name] if output is not None and code == 0 else []):
         verdict, text = "partial output", ", ".join(left)
@@ -122,7 +136,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     output = None if job["output"] is None else Path(job["output"])
     before = _reset_peak()
     faulthandler.dump_traceback_later(job["seconds"])
-    answer = run_command(job["arguments"], output, job["refusal"])
+    answer = run_command(job["arguments"], output, job["refusals"])
     faulthandler.cancel_dump_traceback_later()
     answer["memory"] = max(0, _read_status("VmHWM") - before) // _MIB
     if output is not None:

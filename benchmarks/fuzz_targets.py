@@ -6,6 +6,7 @@ bytes, which command reads them and with which exit code it refuses them.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import uproot
 
 from smartfilter.io import LabelledWriter, MdstWriter, ScoreWriter, open_events
-from smartfilter.io.mdst import MEMBERS, PARTICLES, TREE
+from smartfilter.io.mdst import EVENT_TYPE_BRANCH, MEMBERS, PARTICLES, TREE
 from smartfilter.io.output import METADATA_KEY
 from smartfilter.io.scores import score_columns
 from smartfilter.model_file import default_model_path, load_module
@@ -77,8 +78,8 @@ class Target:
         that the command writes.
     wrong : callable, optional
         Yields names and files that are well-formed but of wrong content.
-    refusal : int
-        Exit code of a refusal.
+    refusals : tuple of int
+        Exit codes of a refusal.
     beside : str
         Suffix of the file of the same name that belongs to it.
     """
@@ -87,7 +88,7 @@ class Target:
     intact: Callable[[Workplace], list[Path]]
     command: tuple[str, ...]
     wrong: Callable[[Workplace], Iterator[tuple[str, Path]]] | None = None
-    refusal: int = 3
+    refusals: tuple[int, ...] = (3,)
     beside: str = ""
 
 
@@ -164,7 +165,10 @@ Columns = dict[str, Any]
 def _mdst_columns(events: Events) -> Columns:
     """Return the branches that the reader needs, as arrays."""
     counts = events.counts
-    columns: Columns = {PARTICLES: counts.astype(np.int32)}
+    columns: Columns = {
+        PARTICLES: counts.astype(np.int32),
+        EVENT_TYPE_BRANCH: events.event_type,
+    }
     for name in ("event", "run", "experiment", "production"):
         columns[f"EventMetaData/m_{name}"] = getattr(events, name).astype(np.int32)
     for name, member in MEMBERS.items():
@@ -297,12 +301,12 @@ def _wrong_documents(text: bytes) -> Iterator[tuple[str, bytes]]:
 def _wrong_json(
     place: Workplace, write: Callable[[Workplace], list[Path]]
 ) -> Iterator[tuple[str, Path]]:
-    path = write(place)[0]
-    text = path.read_bytes()
-    for what, document in _wrong_documents(text):
+    intact, path = write(place)[0], place.path("wrong.json")
+    if intact.with_suffix(".onnx").exists():
+        shutil.copyfile(intact.with_suffix(".onnx"), path.with_suffix(".onnx"))
+    for what, document in _wrong_documents(intact.read_bytes()):
         path.write_bytes(document)
         yield what, path
-    path.write_bytes(text)
 
 
 def _wrong_onnx_json(place: Workplace) -> Iterator[tuple[str, Path]]:
@@ -353,14 +357,14 @@ TARGETS: tuple[Target, ...] = (
     Target(
         "scores ROOT", lambda place: _write_scores(place, ".root"), _RATES, _wrong_root_scores
     ),
-    Target("model file", _write_model, ("--json", "inspect", "FILE"), refusal=4),
-    Target("ONNX network", _write_onnx, (*_ONNX, "FILE"), refusal=4, beside=".json"),
+    Target("model file", _write_model, ("--json", "inspect", "FILE"), refusals=(4,)),
+    Target("ONNX network", _write_onnx, (*_ONNX, "FILE"), refusals=(4,), beside=".json"),
     Target(
         "ONNX document",
         _write_onnx_json,
         (*_ONNX, "BESIDE"),
         _wrong_onnx_json,
-        refusal=4,
+        refusals=(4,),
         beside=".onnx",
     ),
     Target(
@@ -368,6 +372,7 @@ TARGETS: tuple[Target, ...] = (
         _write_working_point,
         ("--json", "score", "EVENTS", "-o", "OUTPUT", "--working-point", "FILE"),
         _wrong_working_point,
+        refusals=(2, 3),  # 2: of another model or of other skims
     ),
 )
 """Kinds of files that are damaged."""

@@ -176,7 +176,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
         with _torchscript():
             module = torch.jit.load(io.BytesIO(_pack(records)), map_location=place)  # type: ignore[no-untyped-call]
             network = torch.jit.freeze(module.eval())
-    except RuntimeError as error:
+    except Exception as error:  # pickle, zip and TorchScript each fail in their own way
         raise ModelFileError(
             f"model file: TorchScript of torch {torch.__version__} cannot read "
             f"{source} ({_first_line(error)})"
@@ -250,12 +250,17 @@ def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
 
 
 def _unpack(data: bytes, where: str) -> dict[str, bytes]:
-    """Return the records of an archive by name without the leading folder."""
+    """Return the records of an archive by name without the leading folder.
+
+    A compressed record is refused: a few bytes of it could unpack to any size.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
+            if any(row.compress_type != zipfile.ZIP_STORED for row in archive.infolist()):
+                raise zipfile.BadZipFile("a record is compressed")
             records = {n.partition("/")[2]: archive.read(n) for n in names}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except Exception as error:  # zipfile has a dozen ways to fail on damaged bytes
         raise ModelFileError(
             f"model file: expected a TorchScript archive, got something else or a "
             f"damaged one in {where} ({_first_line(error)})"

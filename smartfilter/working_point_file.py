@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,15 @@ __all__ = ["SavedWorkingPoint", "WorkingPointWriter", "read_working_point"]
 
 KIND = "working-point"
 SCHEMA_VERSION = 1
+_MALFORMED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class SavedWorkingPoint(NamedTuple):
@@ -94,17 +104,31 @@ def read_working_point(path: str | Path) -> SavedWorkingPoint:
         document = json.loads(Path(path).read_text())
         _check_kind(document)
         digest = document["model_digest"]
-        return SavedWorkingPoint(
+        point = SavedWorkingPoint(
             {str(k): float(v) for k, v in document["thresholds"].items()},
             {str(k): float(v) for k, v in document["constants"].items()},
             float(document["max_weight"]),
-            None if digest is None else str(digest),
+            digest,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _check_contents(point)
+        return point  # noqa: TRY300  nothing after it can fail
+    except _MALFORMED as error:
         raise InputError(
             f"working point: expected a file of smartfilter working-point -o, got "
             f"'{path}' ({type(error).__name__}: {error}); write it again"
         ) from error
+
+
+def _check_contents(point: SavedWorkingPoint) -> None:
+    numbers = (*point.thresholds.values(), *point.constants.values(), point.max_weight)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("a number is not finite")
+    if point.max_weight < 1:
+        raise ValueError(f"maximum weight {point.max_weight} below 1")
+    if not point.constants or set(point.thresholds) != set(point.constants):
+        raise ValueError("thresholds and constants are not of the same skims")
+    if not isinstance(point.model_digest, str | None):
+        raise TypeError(f"model digest {point.model_digest!r} is no text")
 
 
 def _check_kind(document: Mapping[str, Any]) -> None:

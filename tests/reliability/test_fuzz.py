@@ -44,14 +44,14 @@ def test_fuzzer_notices_a_traceback(project_root, tmp_path):
         "import fuzz_child, smartfilter.cli\n"
         "def fail(arguments): raise KeyError('x')\n"
         "smartfilter.cli.main = fail\n"
-        "print(fuzz_child.run_command([], None, 3)['outcome'])\n"
+        "print(fuzz_child.run_command([], None, [3])['outcome'])\n"
         "def leave(arguments):\n"
         "    print('Error: a', 'noise', sep='\\n', file=sys.stderr); sys.exit(3)\n"
         "smartfilter.cli.main = leave\n"
-        "print(fuzz_child.run_command([], None, 3)['outcome'])\n"
+        "print(fuzz_child.run_command([], None, [3])['outcome'])\n"
         "def other(arguments): print('Error: a', file=sys.stderr); sys.exit(1)\n"
         "smartfilter.cli.main = other\n"
-        "print(fuzz_child.run_command([], None, 3)['outcome'])\n"
+        "print(fuzz_child.run_command([], None, [3])['outcome'])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(project_root / "benchmarks")],

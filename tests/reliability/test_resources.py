@@ -196,10 +196,10 @@ def test_several_processes_read_one_model_file(example):
     code = "from smartfilter import Scorer; print(Scorer(device='cpu').digest)"
     runs = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
+        for _ in range(2)
     ]
     answers = [run.communicate()[0].strip() for run in runs]
-    assert answers == [Scorer(device="cpu").digest] * 3
+    assert answers == [Scorer(device="cpu").digest] * 2
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
