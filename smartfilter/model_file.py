@@ -47,6 +47,7 @@ _JSON = "extra/smartfilter.json"
 _DIGEST = "extra/smartfilter.sha256"
 _FOLDER = "archive"
 _DEBUG = ".debug_pkl"
+_MAX_RATIO = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,13 +253,14 @@ def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
 def _unpack(data: bytes, where: str) -> dict[str, bytes]:
     """Return the records of an archive by name without the leading folder.
 
-    A compressed record is refused: a few bytes of it could unpack to any size.
+    An archive that unpacks to `_MAX_RATIO` times its size is refused unread.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-            if any(row.compress_type != zipfile.ZIP_STORED for row in archive.infolist()):
-                raise zipfile.BadZipFile("a record is compressed")
+            size = sum(row.file_size for row in archive.infolist())
+            if size > _MAX_RATIO * len(data):
+                raise zipfile.BadZipFile(f"{size} bytes compressed to {len(data)}")
             records = {n.partition("/")[2]: archive.read(n) for n in names}
     except Exception as error:  # zipfile has a dozen ways to fail on damaged bytes
         raise ModelFileError(
