@@ -32,7 +32,9 @@ BATCHES = (1, 2, 7, 50, 333, 100_000)
 """Events per batch that are compared with one event at a time."""
 
 
-def _score(scorer: Scorer, events: Events, batch_size: int | None, nodes: int) -> Scores:
+def _score(
+    scorer: Scorer, events: Events, batch_size: int | None, nodes: int
+) -> Scores:
     before = scorer.batch_size, scorer._max_nodes
     scorer.batch_size, scorer._max_nodes = batch_size, nodes
     try:
@@ -48,7 +50,10 @@ def _variants(scorer: Scorer, events: Events, seed: int) -> Iterator[tuple[str, 
         yield f"batches of {size:,}", _score(scorer, events, size, 10**9)
     yield "the usual batches", _score(scorer, events, None, usual)
     shuffled = np.random.default_rng(seed).permutation(len(events))
-    for name, order in (("backwards", np.arange(len(events))[::-1]), ("shuffled", shuffled)):
+    for name, order in (
+        ("backwards", np.arange(len(events))[::-1]),
+        ("shuffled", shuffled),
+    ):
         scores = _score(scorer, events.take(order), None, usual)
         yield name, _reorder(scores, np.argsort(order))
 
@@ -59,7 +64,9 @@ def _reorder(scores: Scores, order: NDArray[np.int64]) -> Scores:
     )
 
 
-def _keep(scorer: Scorer, events: Events, scores: Scores, mode: str) -> NDArray[np.bool_]:
+def _keep(
+    scorer: Scorer, events: Events, scores: Scores, mode: str
+) -> NDArray[np.bool_]:
     return decide_by_type(
         events,
         logits=scores.logits,
@@ -90,7 +97,9 @@ def count_close(
         scorer._calibrate(scores.logits + np.float32(sign * bound), events.event_type)
         for sign in (-1, 1)
     )
-    close = (low < threshold[events.event_type]) & (high >= threshold[events.event_type])
+    close = (low < threshold[events.event_type]) & (
+        high >= threshold[events.event_type]
+    )
     return int(close.sum()), int(close.any(axis=1).sum())
 
 
@@ -139,7 +148,9 @@ def command(
     scorer = Scorer(model, device="cpu")
     found = compare(scorer, concatenate(parts))
     document = {"version": smartfilter.__version__, "model": scorer.digest, **found}
-    click.echo(f"{'':24}{'logit differs by':>18}" + "".join(f"{m:>11}" for m in MODES[:3]))
+    click.echo(
+        f"{'':24}{'logit differs by':>18}" + "".join(f"{m:>11}" for m in MODES[:3])
+    )
     for row in found["variants"]:
         flips = "".join(f"{row[mode]:>11}" for mode in MODES[:3])
         click.echo(f"{row['variant']:24}{row['difference']:>18.2g}{flips}")

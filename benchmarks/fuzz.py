@@ -142,7 +142,9 @@ class Record:
         outcome = answer["outcome"]
         if outcome not in _FINE:
             self.failed += 1
-            self.failures.append({"way": way, "outcome": outcome, "text": answer["text"]})
+            self.failures.append(
+                {"way": way, "outcome": outcome, "text": answer["text"]}
+            )
         elif outcome == "refused":
             self.refused += 1
         elif answer["fingerprint"] == usual:
@@ -166,7 +168,12 @@ class Fuzzer:
     """
 
     def __init__(
-        self, target: Target, place: Workplace, child: Child, seed: int, keep: Path | None
+        self,
+        target: Target,
+        place: Workplace,
+        child: Child,
+        seed: int,
+        keep: Path | None,
     ) -> None:
         self.target, self.record = target, Record()
         self._place, self._child, self._keep = place, child, keep
@@ -177,7 +184,7 @@ class Fuzzer:
 
     def _make_wrong(self) -> Iterator[tuple[str, Path]]:
         if self.target.wrong is not None:
-            yield from self.target.wrong(self._place)
+            yield from self.target.wrong(self._intact[0], self._place.folder)
 
     def _identify(self, path: Path) -> str:
         answer = self._ask(path)
@@ -249,13 +256,21 @@ def _report(records: dict[str, Record]) -> None:
 
 
 @click.command()
-@click.option("--minutes", type=click.FloatRange(min=0.0), default=2.0, show_default=True)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.0), default=2.0, show_default=True
+)
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--target", "names", multiple=True, help="Kind of file; repeatable.  [all]")
+@click.option(
+    "--target", "names", multiple=True, help="Kind of file; repeatable.  [all]"
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder for what failed.")
 def command(
-    minutes: float, seed: int, names: tuple[str, ...], output: Path | None, keep: Path | None
+    minutes: float,
+    seed: int,
+    names: tuple[str, ...],
+    output: Path | None,
+    keep: Path | None,
 ) -> None:
     """Damage files for some minutes; exit code 1 if one is not read or refused."""
     start = time.monotonic()

@@ -13,7 +13,14 @@ __all__ = ["MUTATIONS", "mutate"]
 
 _GIT_LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064x\nsize %d\n"
 _LENGTHS = (0x7FFFFFFF, 0xFFFFFFFF, 0x80000000, 0x40000000, 0x00FFFFFF, 0x10000, 0)
-_HEADS = (b"root", b"PAR1", b"PK\x03\x04", b"HepMC::", b"\x89HDF\r\n\x1a\n", b"\x1f\x8b")
+_HEADS = (
+    b"root",
+    b"PAR1",
+    b"PK\x03\x04",
+    b"HepMC::",
+    b"\x89HDF\r\n\x1a\n",
+    b"\x1f\x8b",
+)
 
 
 def _position(rng: Random, data: bytes) -> int:

@@ -258,9 +258,7 @@ def _unpack(data: bytes, where: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-            size = sum(row.file_size for row in archive.infolist())
-            if size > _MAX_RATIO * len(data):
-                raise zipfile.BadZipFile(f"{size} bytes compressed to {len(data)}")
+            _check_size(archive, len(data))
             records = {n.partition("/")[2]: archive.read(n) for n in names}
     except Exception as error:  # zipfile has a dozen ways to fail on damaged bytes
         raise ModelFileError(
@@ -273,6 +271,12 @@ def _unpack(data: bytes, where: str) -> dict[str, bytes]:
             f"{len(records)} names in {where}"
         )
     return records
+
+
+def _check_size(archive: zipfile.ZipFile, n_bytes: int) -> None:
+    size = sum(row.file_size for row in archive.infolist())
+    if size > _MAX_RATIO * n_bytes:
+        raise zipfile.BadZipFile(f"{size} bytes compressed to {n_bytes}")
 
 
 def _pack(records: Mapping[str, bytes]) -> bytes:

@@ -175,7 +175,7 @@ def spoil(events: Events, rows: Any, **values: float) -> Events:
     return replace(events, particles=columns)
 
 
-SPOILED = {
+SPOILED: dict[int, tuple[str, dict[str, float]]] = {
     2: ("non finite", {"px": np.nan}),
     5: ("non finite", {"energy": np.inf}),
     11: ("mother loop", {"mother_index": 0}),
@@ -211,9 +211,7 @@ def test_score_warns_above_one_percent_alone(scorer, some_events, tmp_path, capl
     skims = DecisionSettings.for_each_type(scorer.info)
     for n_bad, warned in ((3, False), (4, True)):
         caplog.clear()
-        path = write(
-            tmp_path / "many.root", spoil(events, np.arange(n_bad), px=np.nan)
-        )
+        path = write(tmp_path / "many.root", spoil(events, np.arange(n_bad), px=np.nan))
         score_events(open_events(path), scorer=scorer, settings=skims)
         levels = [record.levelno for record in caplog.records]
         assert (logging.WARNING in levels) == warned

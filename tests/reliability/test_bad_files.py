@@ -128,12 +128,12 @@ def test_score_file_that_vanishes_while_it_is_read_is_read_or_refused(
     chunks = iter(open_events(file, chunk_size=5))
     n_read = len(next(chunks))
     file.unlink()
+    refused = ""
     try:
         n_read += sum(len(chunk) for chunk in chunks)
     except InputError as error:
-        assert file.name in str(error)
-    else:
-        assert n_read == len(some_events)
+        refused = str(error)
+    assert file.name in refused or n_read == len(some_events)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
@@ -144,10 +144,12 @@ def test_score_file_that_is_cut_while_it_is_read_is_read_or_refused(
     chunks = iter(open_events(file, chunk_size=5))
     read = [next(chunks)]
     os.truncate(file, int(share * file.stat().st_size))
+    refused = ""
     try:
         read += list(chunks)
     except InputError as error:
-        assert file.name in str(error)
+        refused = str(error)
+    assert file.name in refused or sum(map(len, read)) == len(some_events)
     found = np.concatenate([chunk["energy"] for chunk in read])
     np.testing.assert_array_equal(found, expected["energy"][: len(found)])
 

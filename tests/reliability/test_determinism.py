@@ -21,7 +21,7 @@ from smartfilter.framework import (
 from smartfilter.io import MdstWriter, open_events, read_scores
 from smartfilter.scoring import Scorer
 
-LOGIT_ROUNDING = 1e-3
+LOGIT_ROUNDING = 1e-4
 """Bound of the difference of logits between batches; docs/reliability.md has the found."""
 
 
@@ -97,9 +97,7 @@ def test_decision_at_the_threshold_is_the_one_place_where_rounding_counts(
 
 
 @pytest.mark.parametrize("mode", ["threshold", "sample", "official"])
-def test_score_order_of_files_and_batches_do_not_matter(
-    run, events, tmp_path, mode
-):
+def test_score_order_of_files_and_batches_do_not_matter(run, events, tmp_path, mode):
     half = len(events) // 2
     for name, rows in (("a", slice(half)), ("b", slice(half, None))):
         with MdstWriter(tmp_path / f"{name}.root") as writer:
@@ -170,9 +168,7 @@ class Sink(Module):
 
 @pytest.mark.parametrize("mode", ["threshold", "sample", "official"])
 def test_module_event_by_event_decides_as_the_block(scorer, events, mode):
-    some = replace(
-        events.take(slice(60)), production=np.zeros(60, dtype=np.int64)
-    )
+    some = replace(events.take(slice(60)), production=np.zeros(60, dtype=np.int64))
     path, sink = create_path(), Sink()
     path.add_module(Source(some))
     add_smartfilter(path, model=scorer, mode=mode, seed=5)

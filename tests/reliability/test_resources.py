@@ -195,7 +195,9 @@ def test_readers_of_scores_and_models_leave_no_handle(run, example, tmp_path):
 def test_several_processes_read_one_model_file(example):
     code = "from smartfilter import Scorer; print(Scorer(device='cpu').digest)"
     runs = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     answers = [run.communicate()[0].strip() for run in runs]
