@@ -273,13 +273,13 @@ def command(
     keep: Path | None,
 ) -> None:
     """Damage files for some minutes; exit code 1 if one is not read or refused."""
-    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="smartfilter-fuzz-") as folder:
         place = Workplace.make(Path(folder))
         events = str(TARGETS[0].intact(place)[0])
         child = Child(place, ["--json", "score", events])
         try:
             fuzzers = [Fuzzer(t, place, child, seed, keep) for t in _choose(names)]
+            start = time.monotonic()
             while time.monotonic() - start < 60.0 * minutes:
                 for fuzzer in fuzzers:
                     fuzzer.step()
