@@ -26,8 +26,9 @@ measure: $(VENV)/tools
 	$(BIN)/smartfilter measure --workers $(WORKERS) --output output/measure --force
 
 measure-geant4: $(VENV)/tools
-	$(BIN)/smartfilter measure --detector geant4 --workers $(WORKERS) \
-	  --output output/measure-geant4 --force
+	$(BIN)/smartfilter measure --detector geant4 --workers $(WORKERS) -n 16000 \
+	  --threshold 0.168 --threshold 0.135 --threshold 0.101 --threshold 0.067 \
+	  --threshold 0.034 --output output/measure-geant4 --force
 
 # numba does not notice edits in files that a kernel calls: clean after editing one.
 clean:
