@@ -104,14 +104,12 @@ def read_working_point(path: str | Path) -> SavedWorkingPoint:
         document = json.loads(Path(path).read_text())
         _check_kind(document)
         digest = document["model_digest"]
-        point = SavedWorkingPoint(
+        return SavedWorkingPoint(
             {str(k): float(v) for k, v in document["thresholds"].items()},
             {str(k): float(v) for k, v in document["constants"].items()},
             float(document["max_weight"]),
-            digest,
+            None if digest is None else str(digest),
         )
-        _check_contents(point)
-        return point  # noqa: TRY300  nothing after it can fail
     except _MALFORMED as error:
         raise InputError(
             f"working point: expected a file of smartfilter working-point -o, got "
@@ -119,19 +117,18 @@ def read_working_point(path: str | Path) -> SavedWorkingPoint:
         ) from error
 
 
-def _check_contents(point: SavedWorkingPoint) -> None:
-    numbers = (*point.thresholds.values(), *point.constants.values(), point.max_weight)
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError("a number is not finite")
-    if point.max_weight < 1:
-        raise ValueError(f"maximum weight {point.max_weight} below 1")
-    if not point.constants or set(point.thresholds) != set(point.constants):
-        raise ValueError("thresholds and constants are not of the same skims")
-    if not isinstance(point.model_digest, str | None):
-        raise TypeError(f"model digest {point.model_digest!r} is no text")
-
-
 def _check_kind(document: Mapping[str, Any]) -> None:
     found = (document["kind"], document["schema_version"])
     if found != (KIND, SCHEMA_VERSION):
         raise ValueError(f"{found[0]} of schema version {found[1]}")
+    thresholds, constants = document["thresholds"], document["constants"]
+    max_weight, digest = document["max_weight"], document["model_digest"]
+    numbers = (*thresholds.values(), *constants.values(), max_weight)
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError("a number is not finite")
+    if max_weight < 1:
+        raise ValueError(f"maximum weight {max_weight} below 1")
+    if not constants or set(thresholds) != set(constants):
+        raise ValueError("thresholds and constants are not of the same skims")
+    if not isinstance(digest, str | None):
+        raise TypeError(f"model digest {digest!r} is no text")

@@ -21,8 +21,8 @@ _URL = re.compile(
     r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<server>[^/]*)(?P<rest>.*)$"
 )
 _WITH_TREE = re.compile(r"^(?P<path>.+\.root):(?P<tree>.+)$")
-_LONGEST = 200
 _XROOTD_SCHEMES = ("root", "roots")
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
