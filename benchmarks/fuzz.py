@@ -57,6 +57,7 @@ class Child:
     def __init__(self, place: Workplace, first: list[str]) -> None:
         self._output = place.path("out") / "scores.parquet"
         self._output.parent.mkdir()
+        self._log = place.path("stderr.log")
         self._first = [*first, "-o", str(self._output)]
         self._process: subprocess.Popen[str] | None = None
 
@@ -68,7 +69,7 @@ class Child:
     def _start(self) -> subprocess.Popen[str]:
         script = Path(__file__).with_name("fuzz_child.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(script), str(_ADDRESSES)],
+            [sys.executable, str(script), str(_ADDRESSES), str(self._log)],
             env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -103,7 +104,7 @@ class Child:
         shutil.rmtree(self._output.parent)
         self._output.parent.mkdir()
         outcome = f"interpreter ended ({process.returncode})" if ready else "hang"
-        return {"outcome": outcome, "text": ""}
+        return {"outcome": outcome, "text": self._log.read_text(errors="replace")}
 
     def run(self, arguments: list[str], refusals: Sequence[int]) -> dict[str, Any]:
         """Return how a command ended."""

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import resource
+import stat
 import sys
 import traceback
 import warnings
@@ -104,6 +105,15 @@ def _judge_text(stderr: str, code: int) -> str | None:
     return None if len(errors) == (code != 0) else "not one sentence"
 
 
+def _read_log() -> str:
+    """Return what libraries in C and C++ wrote to the process's own stderr."""
+    size = os.fstat(2).st_size if stat.S_ISREG(os.fstat(2).st_mode) else 0
+    written = os.pread(2, size, 0).decode(errors="replace") if size else ""
+    if size:
+        os.ftruncate(2, 0)
+    return written
+
+
 def run_command(
     arguments: list[str], output: Path | None, refusals: Sequence[int]
 ) -> dict[str, Any]:
@@ -118,7 +128,7 @@ def run_command(
         code = int(stop.code or 0)
     except BaseException:  # noqa: BLE001  a traceback is what this looks for
         return {"outcome": "traceback", "text": traceback.format_exc()}
-    text = stderr.getvalue().strip()
+    text = f"{stderr.getvalue()}\n{_read_log()}".strip()
     verdict = _judge_text(text, code)
     left = [] if output is None else sorted(p.name for p in output.parent.iterdir())
     if code not in (0, *refusals):
@@ -150,7 +160,9 @@ def main() -> None:
     import logging
 
     channel = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+    log = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     warnings.simplefilter("always")
     faulthandler.enable()
     import torch
