@@ -86,11 +86,17 @@ class Child:
         arguments: list[str],
         refusals: Sequence[int],
         seconds: float,
+        talk: str = "",
     ) -> dict[str, Any]:
         if process.stdin is None or process.stdout is None:
             raise AssertionError
         output = str(self._output) if str(self._output) in arguments else None
-        job = {"arguments": arguments, "output": output, "refusals": refusals}
+        job = {
+            "arguments": arguments,
+            "output": output,
+            "refusals": refusals,
+            "talk": talk,
+        }
         process.stdin.write(json.dumps({**job, "seconds": 0.8 * seconds}) + "\n")
         process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], seconds)
@@ -106,10 +112,10 @@ class Child:
         outcome = f"interpreter ended ({process.returncode})" if ready else "hang"
         return {"outcome": outcome, "text": self._log.read_text(errors="replace")}
 
-    def run(self, arguments: list[str], refusals: Sequence[int]) -> dict[str, Any]:
+    def run(self, target: Target, arguments: list[str]) -> dict[str, Any]:
         """Return how a command ended."""
         process = self._process or self._start()
-        return self._ask(process, arguments, refusals, PATIENCE)
+        return self._ask(process, arguments, target.refusals, PATIENCE, target.talk)
 
     def stop(self) -> None:
         """End the process."""
@@ -201,7 +207,7 @@ class Fuzzer:
             "OUTPUT": str(self._child.output),
         }
         arguments = [names.get(word, word) for word in self.target.command]
-        return self._child.run(arguments, self.target.refusals)
+        return self._child.run(self.target, arguments)
 
     def _damage(self) -> tuple[str, Path, Path]:
         source = self._rng.choice(self._intact)

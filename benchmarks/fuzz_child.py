@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import resource
 import stat
 import sys
@@ -114,8 +115,15 @@ def _read_log() -> str:
     return written
 
 
+def _is_talk(line: str, talk: str) -> bool:
+    return not line.strip() or (talk != "" and re.fullmatch(talk, line) is not None)
+
+
 def run_command(
-    arguments: list[str], output: Path | None, refusals: Sequence[int]
+    arguments: list[str],
+    output: Path | None,
+    refusals: Sequence[int],
+    talk: str = "",
 ) -> dict[str, Any]:
     """Run a command and judge how it ended."""
     from smartfilter.cli import main as smartfilter
@@ -128,7 +136,8 @@ def run_command(
         code = int(stop.code or 0)
     except BaseException:  # noqa: BLE001  a traceback is what this looks for
         return {"outcome": "traceback", "text": traceback.format_exc()}
-    text = f"{stderr.getvalue()}\n{_read_log()}".strip()
+    said = [line for line in _read_log().splitlines() if not _is_talk(line, talk)]
+    text = "\n".join([stderr.getvalue().strip(), *said]).strip()
     verdict = _judge_text(text, code)
     left = [] if output is None else sorted(p.name for p in output.parent.iterdir())
     if code not in (0, *refusals):
@@ -146,7 +155,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     output = None if job["output"] is None else Path(job["output"])
     before = _reset_peak()
     faulthandler.dump_traceback_later(job["seconds"])
-    answer = run_command(job["arguments"], output, job["refusals"])
+    answer = run_command(job["arguments"], output, job["refusals"], job["talk"])
     faulthandler.cancel_dump_traceback_later()
     answer["memory"] = max(0, _read_status("VmHWM") - before) // _MIB
     if output is not None:

@@ -98,6 +98,8 @@ class Target:
         Exit codes of a refusal.
     beside : str
         Suffix of the file of the same name that belongs to it.
+    talk : str
+        Regular expression of lines that its library prints, come what may.
     needs : tuple of str
         Packages and modules without which it is left out.
     """
@@ -108,6 +110,7 @@ class Target:
     wrong: Callable[[Path, Path], Iterator[tuple[str, Path]]] | None = None
     refusals: tuple[int, ...] = (3,)
     beside: str = ""
+    talk: str = ""
     needs: tuple[str, ...] = ()
 
 
@@ -290,7 +293,13 @@ _ALL: tuple[Target, ...] = (
         needs=("smartfilter.io.basf2_training",),
     ),
     Target("npz", _write_npz, _SCORE, wrong_npz, needs=("smartfilter.io.pd4ml",)),
-    Target("HepMC", _write_hepmc, _SCORE, needs=("smartfilter.io.hepmc", "pyhepmc")),
+    Target(
+        "HepMC",
+        _write_hepmc,
+        _SCORE,
+        talk=r"\d+ +vs +\d+ expected",
+        needs=("smartfilter.io.hepmc", "pyhepmc"),
+    ),
     Target(
         "scores Parquet",
         lambda place: _write_scores(place, ".parquet"),
