@@ -342,7 +342,9 @@ class LabelledFile:
         start = 0
         with file:
             require_same_length(self.n_events, file.metadata.num_rows, self._location)
-            batches = file.iter_batches(chunk_size, columns=list(self._columns))
+            batches = file.iter_batches(
+                chunk_size, columns=list(self._columns), use_threads=False
+            )
             while True:
                 with reading(self._location):
                     batch = next(batches, None)

@@ -336,7 +336,7 @@ def _read_parquet(path: Path) -> ScoreTable:
     with file:
         dtypes = score_columns(document["skims"])
         check_columns(file, _parquet_types(dtypes), path)
-        table = file.read(columns=list(dtypes)).combine_chunks()
+        table = file.read(columns=list(dtypes), use_threads=False).combine_chunks()
     columns: dict[str, NDArray[Any]] = {}
     for name in dtypes:
         column = table.column(name)

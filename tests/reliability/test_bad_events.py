@@ -136,7 +136,7 @@ GOOD = make_events([[{"pdg": 211, "mother_index": -1, "status": 1}]])
 
 
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -16,9 +16,9 @@ import pytest
 
 import smartfilter
 from smartfilter.errors import ModelFileError, SmartFilterError
+from smartfilter.events import Events
 from smartfilter.io import LabelledWriter, MdstWriter, open_events, read_scores
 from smartfilter.model_file import default_model_path, load_model
-from smartfilter.scoring import Scorer
 
 PACKAGE = Path(smartfilter.__file__).parent
 
@@ -81,18 +81,25 @@ def labelled(some_events, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def long_file(some_events, tmp_path_factory) -> Path:
-    path: Path = tmp_path_factory.mktemp("long") / "events.root"
-    with MdstWriter(path) as writer:
+def write_many(path: Path, some_events: Events) -> Path:
+    """Write 6,000 events, labelled or not."""
+    labels = {"feiHadronicB0": np.arange(len(some_events)) % 7 == 0}
+    writer: LabelledWriter | MdstWriter = (
+        MdstWriter(path)
+        if path.suffix == ".root"
+        else LabelledWriter(path, list(labels))
+    )
+    with writer:
         for _ in range(200):
-            writer.write(some_events)
+            writer.write(some_events.with_labels(labels))
     return path
 
 
-def test_score_uses_one_thread(long_file, tmp_path):
+@pytest.mark.parametrize("suffix", [".root", ".parquet"])
+def test_score_uses_one_thread(some_events, tmp_path, suffix):
     """The processor time of all other threads is a small part of that of the first."""
-    done = run_python(MONITOR, "score", long_file, "-o", tmp_path / "scores.parquet")
+    path = write_many(tmp_path / f"events{suffix}", some_events)
+    done = run_python(MONITOR, "score", path, "-o", tmp_path / f"scores{suffix}")
     assert done.returncode == 0, done.stderr
     used = json.loads(done.stderr.splitlines()[-1])
     assert used["python"] == ["MainThread"]
@@ -192,21 +199,8 @@ def test_readers_of_scores_and_models_leave_no_handle(run, example, tmp_path):
     assert open_handles() == before
 
 
-def test_several_processes_read_one_model_file(example):
-    code = "from smartfilter import Scorer; print(Scorer(device='cpu').digest)"
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    answers = [run.communicate()[0].strip() for run in runs]
-    assert answers == [Scorer(device="cpu").digest] * 2
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".root"])
-def test_score_opens_no_socket(example, tmp_path, suffix):
-    output = tmp_path / f"scores{suffix}"
+def test_score_opens_no_socket(example, tmp_path):
+    output = tmp_path / "scores.root"
     done = run_python(NO_NETWORK, "score", example, "-o", output)
     assert done.returncode == 0, done.stderr
     assert output.exists()
