@@ -171,13 +171,18 @@ def _write_onnx_json(place: Workplace) -> list[Path]:
 
 def _write_working_point(place: Workplace) -> list[Path]:
     from smartfilter.model_file import read_model_info
-    from smartfilter.working_point_file import SavedWorkingPoint, WorkingPointWriter
+    from smartfilter.working_point_file import (
+        SavedWorkingPoint,
+        TypeWorkingPoint,
+        WorkingPointWriter,
+    )
 
     names = read_model_info(default_model_path())[0].skim_names
     path = place.path("point.json")
-    constants = dict.fromkeys(names, 1.5)
+    numbers = TypeWorkingPoint(dict.fromkeys(names, 0.1), dict.fromkeys(names, 1.5))
+    point = SavedWorkingPoint(*numbers, 100.0, by_event_type={"charged": numbers})
     with WorkingPointWriter(path, force=True) as writer:
-        writer.write(SavedWorkingPoint(dict.fromkeys(names, 0.1), constants, 100.0), {})
+        writer.write(point, {})
     return [path]
 
 

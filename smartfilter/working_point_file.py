@@ -175,11 +175,8 @@ def _check_kind(document: Mapping[str, Any]) -> None:
         raise ValueError(f"{found[0]} of schema version {found[1]}")
     thresholds, constants = document["thresholds"], document["constants"]
     max_weight, digest = document["max_weight"], document["model_digest"]
-    numbers = (*thresholds.values(), *constants.values(), max_weight)
-    if not all(math.isfinite(number) for number in numbers):
-        raise ValueError("a number is not finite")
-    if max_weight < 1:
-        raise ValueError(f"maximum weight {max_weight} below 1")
+    if not 1 <= max_weight < math.inf:
+        raise ValueError(f"maximum weight {max_weight} is not from 1 on")
     if not constants or set(thresholds) != set(constants):
         raise ValueError("thresholds and constants are not of the same skims")
     if not isinstance(digest, str | None):
@@ -199,7 +196,12 @@ def _read_types(
 
 
 def _read_numbers(document: Mapping[str, Any]) -> TypeWorkingPoint:
-    return TypeWorkingPoint(
+    point = TypeWorkingPoint(
         {str(k): float(v) for k, v in document["thresholds"].items()},
         {str(k): float(v) for k, v in document["constants"].items()},
     )
+    if not all(
+        map(math.isfinite, (*point.thresholds.values(), *point.constants.values()))
+    ):
+        raise ValueError("a number is not finite")
+    return point
