@@ -331,10 +331,20 @@ def _names_of(index: NDArray[Any], files: Sequence[str]) -> NDArray[Any]:
     return names
 
 
+def _list_skims(document: Mapping[str, Any], path: Path) -> list[str]:
+    skims = document.get("skims")
+    if not isinstance(skims, list) or not skims:
+        raise InputError(
+            f"score file '{path}': expected a list of skims, got {skims!r}; "
+            f"write it again"
+        )
+    return list(map(str, skims))
+
+
 def _read_parquet(path: Path) -> ScoreTable:
     file, document = open_parquet(path, KIND)
     with file:
-        dtypes = score_columns(document["skims"])
+        dtypes = score_columns(_list_skims(document, path))
         check_columns(file, _parquet_types(dtypes), path)
         table = file.read(columns=list(dtypes), use_threads=False).combine_chunks()
     columns: dict[str, NDArray[Any]] = {}
@@ -365,7 +375,7 @@ def _read_root(path: Path) -> ScoreTable:
         tree = file[TREE]
         columns = {
             name: _read_branch(tree[name], dtype, path)
-            for name, dtype in score_columns(document["skims"]).items()
+            for name, dtype in score_columns(_list_skims(document, path)).items()
         }
     columns["file"] = _names_of(columns["file"], document["files"])
     return ScoreTable(columns, document)

@@ -17,6 +17,7 @@ from smartfilter.io.mdst import MEMBERS, PARTICLES
 from smartfilter.io.output import METADATA_KEY
 from smartfilter.io.scores import score_columns
 from smartfilter.model_file import default_model_path, load_model
+from smartfilter.rates import read_rates
 from smartfilter.working_point_file import (
     SavedWorkingPoint,
     WorkingPointWriter,
@@ -95,7 +96,8 @@ def test_reader_file_shorter_than_its_header_is_refused(tmp_path, some_events):
         open_events(path)
 
 
-def write_scores(path: Path, **changes: Any) -> Path:
+def write_scores(path: Path, skims: Any = (SKIM,), **changes: Any) -> Path:
+    """Write a score file with other columns or another list of skims."""
     n = 6
     table: dict[str, Any] = {
         name: np.zeros(n, dtype=dtype) for name, dtype in score_columns([SKIM]).items()
@@ -104,11 +106,11 @@ def write_scores(path: Path, **changes: Any) -> Path:
         writer.write({**table, "file": "a.root"})
     with uproot.open({str(path): None}) as file:
         columns = file["scores"].arrays(library="np") | changes
-        document = str(file[METADATA_KEY])
+        document = json.loads(str(file[METADATA_KEY])) | {"skims": skims}
     with uproot.recreate(path) as file:
         types = {name: column.dtype for name, column in columns.items()}
         file.mktree("scores", types).extend(columns)
-        file[METADATA_KEY] = document
+        file[METADATA_KEY] = json.dumps(document)
     return path
 
 
@@ -124,6 +126,21 @@ def test_scores_root_with_a_file_that_is_not_listed_is_refused(tmp_path, positio
     column = np.full(6, position, dtype=np.int32)
     with pytest.raises(InputError, match="column 'file': expected 0 to 0"):
         read_scores(write_scores(tmp_path / "s.root", file=column))
+
+
+@pytest.mark.parametrize("skims", [[], {}, None, "x"])
+def test_scores_without_a_list_of_skims_are_refused(tmp_path, skims):
+    with pytest.raises(InputError, match="expected a list of skims"):
+        read_scores(write_scores(tmp_path / "s.root", skims))
+
+
+@pytest.mark.parametrize("value", [-1e300, 1.5, np.nan])
+def test_rates_of_a_probability_that_is_none_are_refused(tmp_path, value):
+    column = np.full(6, 0.5)
+    column[2] = value
+    path = write_scores(tmp_path / "s.root", **{f"keep_probability_{SKIM}": column})
+    with pytest.raises(InputError, match=f"keep_probability_{SKIM}"):
+        read_rates(path, SKIM)
 
 
 def test_scores_of_a_file_whose_name_is_no_text_are_written(tmp_path):
