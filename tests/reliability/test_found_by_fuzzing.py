@@ -199,3 +199,24 @@ def test_working_point_nested_without_end_is_refused(tmp_path):
     path.write_text("[" * 100_000)
     with pytest.raises(InputError, match="working point"):
         read_working_point(path)
+
+
+@pytest.mark.parametrize("name", ["X_train_0", "X_test_0", "X_test_1"])
+def test_npz_set_without_one_of_its_arrays_is_refused(tmp_path, name):
+    """Without the check the other set alone would be read."""
+    arrays = {
+        f"{kind}_{part}{number}": values
+        for part in ("train", "test")
+        for kind, number, values in (
+            ("X", "_0", np.ones((3, 4, 9), dtype=np.float32)),
+            ("X", "_1", np.full((3, 4), -1.0)),
+            ("y", "", np.array([0, 1, 0])),
+        )
+    }
+    path = tmp_path / "data.npz"
+    np.savez(path, **arrays)
+    assert open_events(path).n_events == 6
+    del arrays[name]
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=name):
+        open_events(path)
