@@ -204,7 +204,7 @@ def test_working_point_nested_without_end_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["X_train_0", "X_test_0", "X_test_1"])
 def test_npz_set_without_one_of_its_arrays_is_refused(tmp_path, name):
     """Without the check the other set alone would be read."""
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{kind}_{part}{number}": values
         for part in ("train", "test")
         for kind, number, values in (
