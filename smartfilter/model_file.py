@@ -47,6 +47,7 @@ _JSON = "extra/smartfilter.json"
 _DIGEST = "extra/smartfilter.sha256"
 _FOLDER = "archive"
 _DEBUG = ".debug_pkl"
+_MAX_RATIO = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +177,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
         with _torchscript():
             module = torch.jit.load(io.BytesIO(_pack(records)), map_location=place)  # type: ignore[no-untyped-call]
             network = torch.jit.freeze(module.eval())
-    except RuntimeError as error:
+    except Exception as error:  # pickle, zip and TorchScript each fail in their own way
         raise ModelFileError(
             f"model file: TorchScript of torch {torch.__version__} cannot read "
             f"{source} ({_first_line(error)})"
@@ -250,12 +251,16 @@ def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
 
 
 def _unpack(data: bytes, where: str) -> dict[str, bytes]:
-    """Return the records of an archive by name without the leading folder."""
+    """Return the records of an archive by name without the leading folder.
+
+    An archive that unpacks to `_MAX_RATIO` times its size is refused unread.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
+            _check_size(archive, len(data))
             records = {n.partition("/")[2]: archive.read(n) for n in names}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except Exception as error:  # zipfile has a dozen ways to fail on damaged bytes
         raise ModelFileError(
             f"model file: expected a TorchScript archive, got something else or a "
             f"damaged one in {where} ({_first_line(error)})"
@@ -266,6 +271,12 @@ def _unpack(data: bytes, where: str) -> dict[str, bytes]:
             f"{len(records)} names in {where}"
         )
     return records
+
+
+def _check_size(archive: zipfile.ZipFile, n_bytes: int) -> None:
+    size = sum(row.file_size for row in archive.infolist())
+    if size > _MAX_RATIO * n_bytes:
+        raise zipfile.BadZipFile(f"{size} bytes compressed to {n_bytes}")
 
 
 def _pack(records: Mapping[str, bytes]) -> bytes:

@@ -36,6 +36,7 @@ from smartfilter.io.parquet import (
     open_parquet,
     to_numpy,
 )
+from smartfilter.io.root_file import open_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -270,11 +271,12 @@ class ScoreWriter(OutputFile):
     def _file_index(self, file: Any, n_rows: int) -> NDArray[np.int32]:
         """Return positions in the list of files, which grows by what is new."""
         if isinstance(file, str):
-            position = self._files.setdefault(file, len(self._files))
+            position = self._files.setdefault(_as_text(file), len(self._files))
             return np.full(n_rows, position, dtype=np.int32)
         names, inverse = np.unique(np.asarray(file, dtype=str), return_inverse=True)
         positions = [
-            self._files.setdefault(str(name), len(self._files)) for name in names
+            self._files.setdefault(_as_text(str(name)), len(self._files))
+            for name in names
         ]
         return np.array(positions, dtype=np.int32)[inverse]
 
@@ -314,17 +316,37 @@ class ScoreWriter(OutputFile):
         self._backend.abandon()
 
 
+def _as_text(name: str) -> str:
+    r"""Return a file name with what is no text in it as ``\udcff``, as Python shows it."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _names_of(index: NDArray[Any], files: Sequence[str]) -> NDArray[Any]:
+    if len(index) and not 0 <= index.min() <= index.max() < len(files):
+        raise InputError(
+            f"column 'file': expected 0 to {len(files) - 1}, got {index.min()} to "
+            f"{index.max()}; the file is damaged: write it again"
+        )
     names: NDArray[Any] = np.array(files, dtype=object)[index]
     return names
+
+
+def _list_skims(document: Mapping[str, Any], path: Path) -> list[str]:
+    skims = document.get("skims")
+    if not isinstance(skims, list) or not skims:
+        raise InputError(
+            f"score file '{path}': expected a list of skims, got {skims!r}; "
+            f"write it again"
+        )
+    return list(map(str, skims))
 
 
 def _read_parquet(path: Path) -> ScoreTable:
     file, document = open_parquet(path, KIND)
     with file:
-        dtypes = score_columns(document["skims"])
+        dtypes = score_columns(_list_skims(document, path))
         check_columns(file, _parquet_types(dtypes), path)
-        table = file.read(columns=list(dtypes)).combine_chunks()
+        table = file.read(columns=list(dtypes), use_threads=False).combine_chunks()
     columns: dict[str, NDArray[Any]] = {}
     for name in dtypes:
         column = table.column(name)
@@ -341,7 +363,7 @@ def _read_parquet(path: Path) -> ScoreTable:
 
 
 def _read_root(path: Path) -> ScoreTable:
-    with uproot.open({str(path): None}) as file:
+    with open_root(path) as file:
         names = file.keys(cycle=False)
         stored = str(file[METADATA_KEY]) if METADATA_KEY in names else "{}"
         document = json.loads(stored)
@@ -352,11 +374,22 @@ def _read_root(path: Path) -> ScoreTable:
             )
         tree = file[TREE]
         columns = {
-            name: tree[name].array(library="np").astype(dtype, copy=False)
-            for name, dtype in score_columns(document["skims"]).items()
+            name: _read_branch(tree[name], dtype, path)
+            for name, dtype in score_columns(_list_skims(document, path)).items()
         }
     columns["file"] = _names_of(columns["file"], document["files"])
     return ScoreTable(columns, document)
+
+
+def _read_branch(branch: Any, dtype: np.dtype[Any], path: Path) -> NDArray[Any]:
+    found = branch.array(library="np")
+    if found.dtype != dtype:
+        raise InputError(
+            f"column '{branch.name}': expected {dtype}, got {found.dtype} in '{path}'; "
+            f"write the file again with this version"
+        )
+    values: NDArray[Any] = found
+    return values
 
 
 def read_scores(path: str | Path) -> ScoreTable:
