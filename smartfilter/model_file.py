@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LoadedModel",
     "default_model_path",
+    "find_model",
     "load_model",
     "load_module",
     "read_model_info",
@@ -102,6 +103,21 @@ def default_model_path() -> Path:
     return Path(str(resources.files("smartfilter") / "data" / "gcn.pt"))
 
 
+def find_model(name: str | Path) -> Path:
+    """Return the path of a model file; a bare name also means a shipped one.
+
+    Parameters
+    ----------
+    name : str or Path
+        A path; or ``gcn``, ``subtree``, where there is no file of that name.
+    """
+    path = Path(name)
+    if path.suffix or path.exists():
+        return path
+    shipped = default_model_path().with_name(f"{path}.pt")
+    return shipped if path.name == str(path) and shipped.is_file() else path
+
+
 @contextmanager
 def _torchscript() -> Iterator[None]:
     """Silence torch's notice that TorchScript is deprecated."""
@@ -157,7 +173,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     Parameters
     ----------
     path : str or Path
-        ``.onnx`` for an ONNX network with its ``.json`` beside it.
+        As of `find_model`; ``.onnx`` for an ONNX network with its ``.json`` beside it.
     device : str or torch.device
         Where the network shall be; ONNX networks stay on the CPU.
 
@@ -168,7 +184,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     MissingPackageError
         If it is an ONNX network and onnxruntime is not installed.
     """
-    source = Path(path)
+    source = find_model(path)
     if source.suffix.lower() == ".onnx":
         return LoadedModel(*read_network(source), source, torch.device("cpu"))
     records, info, digest = _read_verified(source)
@@ -197,7 +213,7 @@ def load_module(path: str | Path) -> tuple[nn.Module, ModelInfo]:
     ModelFileError
         As `load_model`, or if this version builds another network of that name.
     """
-    records, info, _ = _read_verified(Path(path))
+    records, info, _ = _read_verified(find_model(path))
     try:
         with _torchscript():
             archive = torch.jit.load(io.BytesIO(_pack(records)))  # type: ignore[no-untyped-call]
