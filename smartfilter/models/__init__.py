@@ -23,15 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 from smartfilter.errors import UsageError
 from smartfilter.models.gcn import GCN
+from smartfilter.models.subtree import SubtreeNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import nn
 
-__all__ = ["GCN", "NETWORKS", "build", "count_parameters"]
+__all__ = ["GCN", "NETWORKS", "SubtreeNetwork", "build", "count_parameters"]
 
-NETWORKS: Mapping[str, type[nn.Module]] = MappingProxyType({"gcn": GCN})
+NETWORKS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {"gcn": GCN, "subtree": SubtreeNetwork}
+)
 """Name in configurations and model files -> class."""
 
 
