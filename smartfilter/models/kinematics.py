@@ -177,7 +177,9 @@ class Kinematics(nn.Module):
         n_daughters = add_up(torch.ones_like(pt), daughters)
         final = (n_daughters == 0).to(x.dtype)
         seen_track = final * track * inside * (pt > self.track_pt).to(x.dtype)
-        seen_photon = final * photon * inside * (lab[:, 0:1] > self.photon_energy).to(x.dtype)
+        seen_photon = (
+            final * photon * inside * (lab[:, 0:1] > self.photon_energy).to(x.dtype)
+        )
         seen = seen_track + seen_photon
         lost_track = final * track - seen_track
         lost_photon = final * photon - seen_photon

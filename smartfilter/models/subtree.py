@@ -51,7 +51,8 @@ class _Block(nn.Module):
             dim=1,
         )
         hidden = torch.nn.functional.gelu(self.own(z) + self.gathered(gathered))
-        return h + self.output(hidden)
+        added: Tensor = h + self.output(hidden)
+        return added
 
 
 class _AttentionPool(nn.Module):
@@ -142,9 +143,7 @@ class SubtreeNetwork(nn.Module):
         self.kinematics = Kinematics(vocabulary, n_tokens)
         self.embedding = nn.Embedding(n_tokens, n_embedding)
         self.input = nn.Linear(N_NODE + n_embedding, n_units)
-        self.blocks = nn.ModuleList(
-            _Block(n_units, n_hidden) for _ in range(n_blocks)
-        )
+        self.blocks = nn.ModuleList(_Block(n_units, n_hidden) for _ in range(n_blocks))
         self.norm = nn.LayerNorm(n_units)
         self.pool = _AttentionPool(n_units, n_heads)
         self.beauty = nn.Linear(n_units, n_units)

@@ -24,9 +24,9 @@ __all__ = [
     "pool_sum",
 ]
 
+
 class Links(NamedTuple):
-    """For each node (row) the nodes that are summed, in compressed rows, and the
-    transpose.
+    """The nodes that are summed for each node (row) in compressed rows, and the transpose.
 
     ``node`` (n_links,) and ``start`` (n_nodes,): the entries of row ``i`` begin at
     ``start[i]``; ``back_node`` and ``back_start`` are those of the transpose, empty in
