@@ -7,7 +7,7 @@ PACKAGE ?= --editable .
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORKERS ?= 2
-EXTRAS = pipeline,geant4,train,plot,onnx
+EXTRAS = pipeline,geant4,train,plot,onnx,hepmc
 
 .PHONY: score test lint measure measure-geant4 clean
 

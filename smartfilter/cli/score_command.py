@@ -87,7 +87,7 @@ def command(
     from smartfilter.decision import DecisionSettings
     from smartfilter.io import ScoreWriter, open_events
     from smartfilter.scoring import Scorer
-    from smartfilter.working_point_file import read_working_point
+    from smartfilter.working_point_file import read_working_point, use_working_point
 
     scorer = Scorer(model, device=device, batch_size=batch_size)
     settings = DecisionSettings.for_each_type(
@@ -104,7 +104,7 @@ def command(
             raise click.UsageError("give --threshold or --working-point, not both")
         point = read_working_point(working_point)
         point.require_match(names, scorer.digest)
-        settings = tuple(s.with_working_point(point) for s in settings)
+        settings = use_working_point(settings, point)
     source = open_events(files)
     with ExitStack() as stack:
         writer = None

@@ -86,14 +86,14 @@ class FileFormat:
         Where its `FormatModule` is; imported on first use.
     suffix : str
         Usual suffix; decides only where the content cannot be looked at (URLs).
-    magic : bytes
-        First bytes of every file of this format.
+    magic : bytes or tuple of bytes
+        First bytes of every file of this format, or the possible ones.
     """
 
     name: str
     module: str
     suffix: str
-    magic: bytes
+    magic: bytes | tuple[bytes, ...]
 
     def load(self) -> FormatModule:
         """Import the module of this format."""
@@ -103,6 +103,14 @@ class FileFormat:
 FORMATS = (
     FileFormat("mdst ROOT", "smartfilter.io.mdst", ".root", b"root"),
     FileFormat("labelled Parquet", "smartfilter.io.labelled", ".parquet", b"PAR1"),
+    FileFormat("SmartBKG Parquet", "smartfilter.io.smartbkg", ".parquet", b"PAR1"),
+    FileFormat(
+        "basf2 training Parquet", "smartfilter.io.basf2_training", ".parquet", b"PAR1"
+    ),
+    FileFormat("SmartBKG npz", "smartfilter.io.pd4ml", ".npz", b"PK"),
+    FileFormat(
+        "HepMC", "smartfilter.io.hepmc", ".hepmc", (b"HepMC", b"\nHepMC", b"\x1f\x8b")
+    ),
 )
 """Formats that `find_format` knows; of several that fit, the first wins."""
 

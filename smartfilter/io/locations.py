@@ -1,4 +1,7 @@
-"""What users type to name input files: paths, globs, ``file.root:tree``, URLs."""
+"""What users type to name input files: paths, globs, ``file.root:tree``, URLs.
+
+The part of a file may also be a set of a data set: ``file.npz:train``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ __all__ = ["Location", "expand_paths"]
 _URL = re.compile(
     r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<server>[^/]*)(?P<rest>.*)$"
 )
-_WITH_TREE = re.compile(r"^(?P<path>.+\.root):(?P<tree>.+)$")
+_WITH_TREE = re.compile(r"^(?P<path>.+\.(?:root|npz)):(?P<tree>.+)$")
 _XROOTD_SCHEMES = ("root", "roots")
 
 
@@ -32,7 +35,7 @@ class Location:
     path : str
         A local path or a ``root://`` URL.
     tree : str or None
-        Name of the tree, if the user gave one.
+        Name of the tree or set, if the user gave one.
     """
 
     path: str

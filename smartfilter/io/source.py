@@ -58,15 +58,20 @@ def open_events(
     extra_columns: Sequence[str] = (),
     keep_secondaries: bool = False,
 ) -> EventSource:
-    """Open event files of any known format.
+    """Open event files of any known format, told by their content.
+
+    Belle II mdst and udst ROOT files; our labelled Parquet files; the public SmartBKG data
+    sets (the lab course's Parquet, pd4ml's and the authors' npz) and basf2's training
+    Parquet, whose label appears as skim ``feiHadronicB0``; HepMC 2 and 3 text, plain or
+    gzipped (needs the extra ``hepmc``). See the modules in `smartfilter.io.formats.FORMATS`.
 
     Every file is opened once here, so that a wrong one is found before any work.
 
     Parameters
     ----------
     paths : str, Path or sequence of them
-        Paths, globs, ``file.root:tree`` or ``root://`` URLs (these need the extra
-        ``xrootd``).
+        Paths, globs, ``file.root:tree``, ``file.npz:set`` or ``root://`` URLs (these
+        need the extra ``xrootd``).
     chunk_size : int
         Largest number of events in a chunk.
     extra_columns : sequence of str
@@ -89,7 +94,8 @@ def open_events(
         If a path names no file, or a file that cannot be read, has an unknown format
         or lacks a column.
     MissingPackageError
-        If a ``root://`` URL is given and fsspec-xrootd is not installed.
+        If a ``root://`` URL is given and fsspec-xrootd is not installed, or a HepMC file
+        and pyhepmc is not.
     """
     if chunk_size < 1:
         raise UsageError(f"chunk_size: expected at least 1 event, got {chunk_size}")
