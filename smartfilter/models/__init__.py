@@ -28,6 +28,7 @@ from smartfilter.models.flat import FlatMLP
 from smartfilter.models.gatgap import GATGAP
 from smartfilter.models.gcn import GCN
 from smartfilter.models.published_gcn import CommonGraphNet, ReferenceGCN
+from smartfilter.models.subtree import SubtreeNetwork
 from smartfilter.models.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ NETWORKS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "reference_gcn": ReferenceGCN,
         "common_graph_net": CommonGraphNet,
         "gatgap": GATGAP,
+        "subtree": SubtreeNetwork,
     }
 )
 """Name in configurations and model files -> class."""
