@@ -112,10 +112,10 @@ def find_model(name: str | Path) -> Path:
         A path; or ``gcn``, ``subtree``, where there is no file of that name.
     """
     path = Path(name)
-    if path.suffix or path.exists():
+    if path.suffix or path.name != str(path) or path.exists():
         return path
     shipped = default_model_path().with_name(f"{path}.pt")
-    return shipped if path.name == str(path) and shipped.is_file() else path
+    return shipped if shipped.is_file() else path
 
 
 @contextmanager
