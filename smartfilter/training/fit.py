@@ -22,6 +22,7 @@ from smartfilter.models.constants import set_constants
 from smartfilter.presets import get_preset
 from smartfilter.scoring import limit_threads, resolve_device
 from smartfilter.training.classifier import FINGERPRINT, Classifier, History
+from smartfilter.training.initialise import initialise
 from smartfilter.training.losses import make_loss
 from smartfilter.training.streams import PREDICTION_EVENTS, EpochStream, FixedStream
 
@@ -118,8 +119,10 @@ def fit(
     InputError
         If a split lacks passing or failing events of a skim.
     UsageError, DeviceError
-        If network, settings or device do not exist, or the checkpoint is of another
-        configuration or other data.
+        If network, settings or device do not exist, the checkpoint is of another
+        configuration or other data, or the model to start from does not fit.
+    ModelFileError
+        If the model to start from cannot be read.
     """
     fingerprint = _identify(dataset, config)
     start = checkpoint if checkpoint and resume and checkpoint.exists() else None
@@ -133,6 +136,14 @@ def fit(
         sample = dataset.find("train")[:STANDARDISATION_EVENTS]
         nodes = dataset.gather(sample)
         set_constants(network, nodes.x, nodes.pdg)
+        if config.initialise_from is not None:
+            initialise(
+                network,
+                config.initialise_from,
+                config=config,
+                settings=settings,
+                skims=dataset.skims,
+            )
         streams = EpochStream(dataset, config), FixedStream(dataset, config)
         history = History(history_file, config.max_minutes)
         loss = make_loss(dataset, config)

@@ -28,6 +28,7 @@ from smartfilter.training.assessment import (
 )
 from smartfilter.training.dataset import load_dataset
 from smartfilter.training.fit import FitResult, fit, predict
+from smartfilter.training.initialise import describe_start
 from smartfilter.training.recalibration import CalibrationSample, calibrate_skim
 from smartfilter.training.retention import find_retention_rates
 from smartfilter.training.split import SPLITS, Split
@@ -279,6 +280,7 @@ def _describe(
     result: FitResult,
 ) -> dict[str, Any]:
     """Return the provenance that the model file carries."""
+    source = config.initialise_from
     return {
         "files": [Path(file).name for file in dataset.files],
         "productions": _read_productions(dataset.files),
@@ -294,6 +296,7 @@ def _describe(
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
+        **({"started_from": describe_start(source)} if source is not None else {}),
     }
 
 
