@@ -305,6 +305,7 @@ def command(
             preset=settings.preset,
             split=Split(settings.split_fractions, settings.split_seed),
             max_events=max_events,
+            variables=settings.auxiliary,
             advance=advance,
         )
     if skim not in dataset.skims:

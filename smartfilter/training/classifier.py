@@ -106,7 +106,8 @@ class Classifier(LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the logits of a batch."""
         inputs, passes, weight = batch
-        self.seen.append((self.network(*inputs), passes, weight))
+        logits = self.network(*inputs)[:, : len(self.skims)]
+        self.seen.append((logits, passes, weight))
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and area under the curve of all validation events together."""

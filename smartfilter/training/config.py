@@ -93,6 +93,11 @@ class TrainingConfig(BaseModel):
     as they occur; see `smartfilter.training.streams.balance`."""
     loss_weight: dict[str, float] = Field(default_factory=dict)
     """Skim name -> relative weight of its loss, by default 1."""
+    auxiliary: tuple[str, ...] = ()
+    """Event-level variables that the network predicts while it is trained, see
+    `smartfilter.training.auxiliary`."""
+    auxiliary_weight: float = Field(default=0.05, gt=0)
+    """Factor of their mean squared error beside the loss of the skims."""
     unknown_event_type_share: float = Field(default=0.1, ge=0, le=1)
     """Share of training events whose type is hidden from the network, so that it can
     score events of unknown type."""

@@ -21,6 +21,7 @@ from smartfilter.models import NETWORKS, build
 from smartfilter.models.constants import set_constants
 from smartfilter.presets import get_preset
 from smartfilter.scoring import limit_threads, resolve_device
+from smartfilter.training.auxiliary import AuxiliaryLoss, strip_outputs
 from smartfilter.training.classifier import FINGERPRINT, Classifier, History
 from smartfilter.training.initialise import initialise
 from smartfilter.training.losses import make_loss
@@ -128,6 +129,7 @@ def fit(
     start = checkpoint if checkpoint and resume and checkpoint.exists() else None
     if start is not None:
         _require_same(start, fingerprint)
+    _require_variables(dataset, config)
     settings = _complete_settings(dataset, config, n_tokens)
     device = resolve_device(config.device)
     with torch.random.fork_rng(devices=[]), limit_threads(config.threads):
@@ -146,7 +148,9 @@ def fit(
             )
         streams = EpochStream(dataset, config), FixedStream(dataset, config)
         history = History(history_file, config.max_minutes)
-        loss = make_loss(dataset, config)
+        loss = AuxiliaryLoss(
+            make_loss(dataset, config), len(dataset.skims), config.auxiliary_weight
+        )
         module = Classifier(
             network, config, streams[0], loss, dataset.skims, fingerprint
         )
@@ -161,9 +165,23 @@ def fit(
                     raise KeyboardInterrupt from None
                 raise
     network.load_state_dict(history.best)
+    if config.auxiliary:
+        network, settings = strip_outputs(
+            network, config.network, settings, len(dataset.skims)
+        )
     return FitResult(
         network.cpu().eval(), history.rows, settings, _explain_end(history, config)
     )
+
+
+def _require_variables(dataset: GraphDataset, config: TrainingConfig) -> None:
+    """Refuse a data set that was not read for the auxiliary targets."""
+    n_variables = dataset.variables.shape[1]
+    if n_variables != len(config.auxiliary):
+        raise UsageError(
+            f"data set: expected the variables of 'auxiliary', "
+            f"{', '.join(config.auxiliary) or 'none'}, got {n_variables}; read it with them"
+        )
 
 
 def _complete_settings(
@@ -174,7 +192,7 @@ def _complete_settings(
         **config.settings,
         "n_features": dataset.x.shape[1],
         "n_tokens": n_tokens,
-        "n_skims": len(dataset.skims),
+        "n_skims": len(dataset.skims) + len(config.auxiliary),
     }
     network = NETWORKS.get(config.network)
     if network and "features" in inspect.signature(network).parameters:

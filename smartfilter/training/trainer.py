@@ -125,6 +125,7 @@ def train_model(
         split=split,
         max_events=config.max_events,
         failing_share=config.failing_share,
+        variables=config.auxiliary,
         advance=advance,
     )
     log.info("%d events, %d unscorable", len(dataset), dataset.n_unscorable)
