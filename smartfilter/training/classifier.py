@@ -172,6 +172,7 @@ class History(Callback):
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
+        """Start the clock."""
         self.started = self.clock()
 
     @property
