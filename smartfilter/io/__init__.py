@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from smartfilter.io.labelled import LabelledWriter
     from smartfilter.io.mdst import EXTRA_COLUMNS
     from smartfilter.io.mdst_writer import MdstWriter, read_provenance
+    from smartfilter.io.merged import merge_scores
     from smartfilter.io.score_reader import (
         ScoreFile,
         ScoreTable,
@@ -29,6 +30,7 @@ __all__ = [
     "ScoreFile",
     "ScoreTable",
     "ScoreWriter",
+    "merge_scores",
     "open_events",
     "read_provenance",
     "read_scores",
@@ -43,6 +45,7 @@ _HOMES = {
     "ScoreFile": "smartfilter.io.score_reader",
     "ScoreTable": "smartfilter.io.score_reader",
     "ScoreWriter": "smartfilter.io.scores",
+    "merge_scores": "smartfilter.io.merged",
     "open_events": "smartfilter.io.source",
     "read_provenance": "smartfilter.io.mdst_writer",
     "read_scores": "smartfilter.io.score_reader",
