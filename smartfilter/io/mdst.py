@@ -15,6 +15,7 @@ Nothing else: infinities and NaN stay as they are.
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -213,6 +214,8 @@ class MdstFile:
                 f"got {', '.join(unknown)}"
             )
         self._location = location
+        remote = location.is_remote
+        self._path = location.path if remote else str(Path(location.path).absolute())
         self._keep_secondaries = options.keep_secondaries
         self._dtypes = {
             name: dtype
@@ -227,9 +230,7 @@ class MdstFile:
                 self._find_branches(tree)
 
     def _open(self) -> Any:
-        return uproot.open(
-            {self._location.path: None}, object_cache=None, array_cache=None
-        )
+        return uproot.open({self._path: None}, object_cache=None, array_cache=None)
 
     def _find_branches(self, tree: Any) -> dict[str, Any]:
         """Return the branches by our names, checked to be of the expected kind."""
@@ -312,6 +313,19 @@ class MdstFile:
                 with reading(self._location):
                     events = self._read(tree, branches, start, stop)
                 yield events
+
+    def read(self, start: int, stop: int) -> Events:
+        """Return the events ``start:stop``, as far as they are there.
+
+        Raises
+        ------
+        InputError
+            As `iterate`.
+        """
+        with reading(self._location), self._open() as file:
+            tree = _find_tree(file, self._location)
+            last = min(stop, int(tree.num_entries))
+            return self._read(tree, self._find_branches(tree), start, max(start, last))
 
     def empty(self) -> Events:
         """Return no events, with the columns that `iterate` gives."""

@@ -39,6 +39,7 @@ __all__ = [
     "KIND",
     "TREE",
     "ScoreWriter",
+    "check_suffix",
     "score_columns",
     "score_types",
 ]
@@ -156,6 +157,22 @@ def score_types(dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, pa.DataType]:
     }
 
 
+def check_suffix(path: str | Path) -> str:
+    """Return the suffix of a score file, in lower case.
+
+    Raises
+    ------
+    UsageError
+        If it is none of those that are known.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _BACKENDS:
+        raise UsageError(
+            f"output: expected a name that ends in {' or '.join(_BACKENDS)}, got '{path}'"
+        )
+    return suffix
+
+
 class ScoreWriter(OutputFile):
     """Writes a score file; see the module's text.
 
@@ -186,12 +203,7 @@ class ScoreWriter(OutputFile):
         *,
         force: bool = False,
     ) -> None:
-        suffix = Path(path).suffix.lower()
-        if suffix not in _BACKENDS:
-            raise UsageError(
-                f"output: expected a name that ends in {' or '.join(_BACKENDS)}, "
-                f"got '{path}'"
-            )
+        suffix = check_suffix(path)
         super().__init__(path, force=force)
         self._skims = tuple(skims)
         self._dtypes = score_columns(self._skims)
