@@ -99,8 +99,8 @@ def invariant_mass(
     energy, px, py, pz : ndarray of float, shape (n_particles,)
         GeV.
     """
-    e, x, y, z = (c.astype(np.float64) for c in (energy, px, py, pz))
     with np.errstate(invalid="ignore", over="ignore"):
+        e, x, y, z = (c.astype(np.float64) for c in (energy, px, py, pz))
         square = e * e - (x * x + y * y + z * z)
         return np.sqrt(np.clip(square, 0.0, None)).astype(np.float32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +27,15 @@ __all__ = [
 
 KIND = "working-point"
 SCHEMA_VERSION = 1
+_MALFORMED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class TypeWorkingPoint(NamedTuple):
@@ -134,7 +144,7 @@ def read_working_point(path: str | Path) -> SavedWorkingPoint:
             None if event_type is None else str(event_type),
             by_type,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise InputError(
             f"working point: expected a file of smartfilter working-point -o, got "
             f"'{path}' ({type(error).__name__}: {error}); write it again"
@@ -163,6 +173,14 @@ def _check_kind(document: Mapping[str, Any]) -> None:
     found = (document["kind"], document["schema_version"])
     if found != (KIND, SCHEMA_VERSION):
         raise ValueError(f"{found[0]} of schema version {found[1]}")
+    thresholds, constants = document["thresholds"], document["constants"]
+    max_weight, digest = document["max_weight"], document["model_digest"]
+    if not 1 <= max_weight < math.inf:
+        raise ValueError(f"maximum weight {max_weight} is not from 1 on")
+    if not constants or set(thresholds) != set(constants):
+        raise ValueError("thresholds and constants are not of the same skims")
+    if not isinstance(digest, str | None):
+        raise TypeError(f"model digest {digest!r} is no text")
 
 
 def _read_types(
@@ -178,7 +196,12 @@ def _read_types(
 
 
 def _read_numbers(document: Mapping[str, Any]) -> TypeWorkingPoint:
-    return TypeWorkingPoint(
+    point = TypeWorkingPoint(
         {str(k): float(v) for k, v in document["thresholds"].items()},
         {str(k): float(v) for k, v in document["constants"].items()},
     )
+    if not all(
+        map(math.isfinite, (*point.thresholds.values(), *point.constants.values()))
+    ):
+        raise ValueError("a number is not finite")
+    return point

@@ -77,7 +77,7 @@ def test_map_keeps_the_order_when_later_items_are_faster(workers):
 def test_map_raises_the_error_of_the_first_item_that_fails(workers):
     results = workers.map(refuse_five, range(10))
     found = []
-    with pytest.raises(InputError, match="^five$"):
+    with pytest.raises(InputError, match=r"^five$"):
         found.extend(results)
     assert list(workers.map(refuse_five, [1])) == [(1, 1)]
     with pytest.raises(MissingPackageError, match="package 'six'"):

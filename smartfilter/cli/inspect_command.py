@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.command("inspect")
 @click.argument("file")
 @click.option("--event", "entry", type=click.IntRange(min=0), help="Draw this entry.")
-@click.option("--model", help="Model that scores the event.  [the shipped gcn.pt]")
+@click.option("--model", help="Model that scores the event.  [gcn]")
 @json_option
 def command(file: str, entry: int | None, model: str | None) -> None:
     """Show what an event file, a score file or a model file holds.

@@ -37,7 +37,7 @@ __all__ = ["command"]
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="OUT.parquet or OUT.root"
 )
-@click.option("--model", help="Model file.  [the shipped gcn.pt]")
+@click.option("--model", help="Model file, or gcn or subtree.  [gcn]")
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option(
     "--mode",

@@ -60,7 +60,9 @@ class _Points(NamedTuple):
 
 @click.command("working-point")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--model", help="Model file, for labelled FILEs.  [the shipped gcn.pt]")
+@click.option(
+    "--model", help="Model file, or gcn or subtree, for labelled FILEs.  [gcn]"
+)
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option("--t-g", type=TIME, default=1.0, show_default=True, help="Generation.")
 @click.option("--t-n", type=TIME, default=0.0, show_default=True, help="Filter.")

@@ -28,6 +28,7 @@ __all__ = [
     "ReadOptions",
     "find_format",
     "reading",
+    "require_same_length",
 ]
 
 _HEAD_SIZE = 64
@@ -133,6 +134,21 @@ def reading(where: object) -> Iterator[None]:
             f"file '{where}': cannot be read ({reason}); "
             f"it may be truncated or damaged: make or copy it again"
         ) from error
+
+
+def require_same_length(expected: int, found: int, where: object) -> None:
+    """Refuse a file that has another number of events than when it was opened.
+
+    Raises
+    ------
+    InputError
+        If the numbers differ.
+    """
+    if found != expected:
+        raise InputError(
+            f"file '{where}': expected {expected} events as when it was opened, got "
+            f"{found}; it changed while it was in use: start again"
+        )
 
 
 def _read_head(location: Location) -> bytes:

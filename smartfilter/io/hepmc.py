@@ -133,9 +133,13 @@ def _count_events(location: Location) -> int:
 def _import_pyhepmc() -> Any:
     try:
         import_module("pyhepmc.io")
-        return import_module("pyhepmc")
+        pyhepmc = import_module("pyhepmc")
     except ImportError as error:
         raise MissingPackageError("pyhepmc", "hepmc") from error
+    # Its own messages go to stderr from C++; what is wrong becomes an exception here.
+    pyhepmc.Setup.print_errors = pyhepmc.Setup.print_warnings = False
+    pyhepmc.Setup.debug_level = 0
+    return pyhepmc
 
 
 class HepMCFile:

@@ -87,10 +87,13 @@ def _name_erum(key: str) -> _Set:
 
 
 _LAYOUTS = (
-    (re.compile(r"X_(train|test)_0"), _name_pd4ml),
-    (re.compile(r"x_feature_(\d+)"), _name_erum),
+    (re.compile(r"(?:X|y)_(train|test)(?:_[01])?"), _name_pd4ml),
+    (re.compile(r"(?:x_(?:feature|pdg|adjacency)|y)_(\d+)"), _name_erum),
 )
-"""Pattern of the array of features, and what makes the names of the others."""
+"""Pattern of the arrays of a set, and what makes their names from that of the set.
+
+Any of them tells of its set, so that one which is missing is missed.
+"""
 
 
 def recognises(location: Location) -> bool:
@@ -109,12 +112,12 @@ def open_file(location: Location, options: ReadOptions) -> Pd4mlFile:
 
 def _find_sets(names: tuple[str, ...]) -> list[_Set]:
     """Return the sets of a file: ``train`` before ``test``, numbers in order."""
-    sets = [
+    sets = {
         make(match[1])
         for pattern, make in _LAYOUTS
         for match in map(pattern.fullmatch, names)
         if match
-    ]
+    }
     order = {"train": 0, "test": 1}
     return sorted(sets, key=lambda s: order[s.name] if s.name in order else int(s.name))
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import uproot
 
 from smartfilter.errors import InputError
 from smartfilter.io.formats import reading
@@ -22,6 +21,7 @@ from smartfilter.io.parquet import (
     open_parquet,
     to_numpy,
 )
+from smartfilter.io.root_file import open_root
 from smartfilter.io.scores import KIND, TREE, score_columns, score_types
 
 if TYPE_CHECKING:
@@ -98,18 +98,17 @@ class ScoreFile:
             self.metadata, self.n_rows = (
                 self._open_root() if self._is_root else self._open_parquet()
             )
-            self.skims = tuple(map(str, self.metadata["skims"]))
+            self.skims = tuple(_list_skims(self.metadata, self.path))
 
     def _open_parquet(self) -> tuple[dict[str, Any], int]:
         file, document = open_parquet(self.path, KIND)
         with file:
-            check_columns(
-                file, score_types(score_columns(document["skims"])), self.path
-            )
+            dtypes = score_columns(_list_skims(document, self.path))
+            check_columns(file, score_types(dtypes), self.path)
             return document, int(file.metadata.num_rows)
 
     def _open_root(self) -> tuple[dict[str, Any], int]:
-        with uproot.open({str(self.path): None}) as file:
+        with open_root(self.path) as file:
             names = file.keys(cycle=False)
             stored = str(file[METADATA_KEY]) if METADATA_KEY in names else "{}"
             document: dict[str, Any] = json.loads(stored)
@@ -153,7 +152,9 @@ class ScoreFile:
         self, dtypes: Mapping[str, np.dtype[Any]], block_rows: int
     ) -> Iterator[dict[str, NDArray[Any]]]:
         with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(block_rows, columns=list(dtypes)):
+            for batch in file.iter_batches(
+                block_rows, columns=list(dtypes), use_threads=False
+            ):
                 yield {name: self._decode(batch.column(name), name) for name in dtypes}
 
     def _decode(self, column: pa.Array, name: str) -> NDArray[Any]:
@@ -167,14 +168,12 @@ class ScoreFile:
     def _iterate_root(
         self, dtypes: Mapping[str, np.dtype[Any]], block_rows: int
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        with uproot.open({str(self.path): None}) as file:
+        with open_root(self.path) as file:
             tree = file[TREE]
             for start in range(0, self.n_rows, block_rows):
                 stop = min(start + block_rows, self.n_rows)
-                block: dict[str, NDArray[Any]] = {
-                    name: tree[name]
-                    .array(entry_start=start, entry_stop=stop, library="np")
-                    .astype(dtype, copy=False)
+                block = {
+                    name: _read_branch(tree[name], dtype, self.path, start, stop)
                     for name, dtype in dtypes.items()
                 }
                 if "file" in block:
@@ -199,8 +198,36 @@ class ScoreFile:
 
 
 def _names_of(index: NDArray[Any], files: Sequence[str]) -> NDArray[Any]:
+    if len(index) and not 0 <= index.min() <= index.max() < len(files):
+        raise InputError(
+            f"column 'file': expected 0 to {len(files) - 1}, got {index.min()} to "
+            f"{index.max()}; the file is damaged: write it again"
+        )
     names: NDArray[Any] = np.array(files, dtype=object)[index]
     return names
+
+
+def _list_skims(document: Mapping[str, Any], path: Path) -> list[str]:
+    skims = document.get("skims")
+    if not isinstance(skims, list) or not skims:
+        raise InputError(
+            f"score file '{path}': expected a list of skims, got {skims!r}; "
+            f"write it again"
+        )
+    return list(map(str, skims))
+
+
+def _read_branch(
+    branch: Any, dtype: np.dtype[Any], path: Path, start: int, stop: int
+) -> NDArray[Any]:
+    found = branch.array(entry_start=start, entry_stop=stop, library="np")
+    if found.dtype != dtype:
+        raise InputError(
+            f"column '{branch.name}': expected {dtype}, got {found.dtype} in '{path}'; "
+            f"write the file again with this version"
+        )
+    values: NDArray[Any] = found
+    return values
 
 
 def read_scores(path: str | Path) -> ScoreTable:

@@ -256,11 +256,12 @@ class ScoreWriter(OutputFile):
     def _file_index(self, file: Any, n_rows: int) -> NDArray[np.int32]:
         """Return positions in the list of files, which grows by what is new."""
         if isinstance(file, str):
-            position = self._files.setdefault(file, len(self._files))
+            position = self._files.setdefault(_as_text(file), len(self._files))
             return np.full(n_rows, position, dtype=np.int32)
         names, inverse = np.unique(np.asarray(file, dtype=str), return_inverse=True)
         positions = [
-            self._files.setdefault(str(name), len(self._files)) for name in names
+            self._files.setdefault(_as_text(str(name)), len(self._files))
+            for name in names
         ]
         return np.array(positions, dtype=np.int32)[inverse]
 
@@ -298,3 +299,8 @@ class ScoreWriter(OutputFile):
 
     def _abandon(self) -> None:
         self._backend.abandon()
+
+
+def _as_text(name: str) -> str:
+    r"""Return a file name with what is no text in it as ``\udcff``, as Python shows it."""
+    return name.encode("utf-8", "backslashreplace").decode()

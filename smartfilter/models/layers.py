@@ -24,6 +24,7 @@ __all__ = [
     "Standardise",
     "count_nodes",
     "find_neighbours",
+    "is_exporting",
     "make_head",
     "mean_pool",
     "propagate",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 # torch before 2.7 has no such function, and no export that would need it.
-_is_exporting = getattr(torch.compiler, "is_exporting", bool)
+is_exporting = getattr(torch.compiler, "is_exporting", bool)
 
 
 class Neighbours(NamedTuple):
@@ -62,7 +63,7 @@ def find_neighbours(mother: Tensor, like: Tensor) -> Neighbours:
         Gives the dtype of the weights.
     """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        exporting = _is_exporting()
+        exporting = is_exporting()
         if exporting:
             return _list_neighbours(mother, like)
     n_nodes = mother.shape[0]
@@ -137,7 +138,7 @@ def propagate(x: Tensor, neighbours: Neighbours) -> Tensor:
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return _sum_neighbours(x, node, start, weight)
     else:  # noqa: RET505 - TorchScript does not compile this branch
-        if _is_exporting():
+        if is_exporting():
             terms = x[node] * weight.unsqueeze(1)
             return torch.zeros_like(x).index_add(0, start, terms)
         result: Tensor = _Propagate.apply(x, node, start, weight)  # type: ignore[no-untyped-call]
@@ -162,7 +163,7 @@ def mean_pool(x: Tensor, offsets: Tensor) -> Tensor:
     Tensor, shape (n_events, n_units)
     """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        exporting = _is_exporting()
+        exporting = is_exporting()
         if exporting:
             return x.sum(dim=0, keepdim=True) / count_nodes(offsets, x).clamp(min=1)
     rows = torch.arange(x.shape[0], device=x.device)

@@ -46,7 +46,7 @@ def test_chunk_of_a_file_that_shrank_or_vanished_is_an_input_error(files, make_e
     with MdstWriter(files[0], force=True) as writer:
         writer.write(make_events([1] * 6))
     assert len(chunks[0].read()) == 5
-    with pytest.raises(InputError, match="changes while it is read"):
+    with pytest.raises(InputError, match="changed while it was in use"):
         chunks[1].read()
     files[0].unlink()
     with pytest.raises(InputError, match=r"a\.root"):

@@ -144,7 +144,7 @@ def judge(
         (detected.tracks, result["b0_tracks"][i], pt),
         (detected.clusters, result["b0_photons"][i], lambda t, k: t["energy"][k]),
     ):
-        rows = range(*table.offsets[i : i + 2])
+        rows = list(range(*table.offsets[i : i + 2]))
         if table is detected.clusters:
             rows = [k for k in rows if table["track"][k] < 0]
         rows = sorted(rows, key=lambda k: -float(sizes(table, k)))
