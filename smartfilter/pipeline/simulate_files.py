@@ -150,6 +150,8 @@ def simulate_files(
         "objects": objects and str(objects.absolute()),
         "versions": list_versions(),
     }
+    if objects is not None and not resume:
+        check_output(objects, force=force)
     with PartStore(output, inputs, resume=resume, force=force) as store:
         # A run that was interrupted between its two outputs has made the objects.
         force_objects = force or store.n_parts > 0
