@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dask_jobqueue import HTCondorCluster
+from dask_jobqueue.htcondor import HTCondorCluster
 from dask_jobqueue.local import LocalCluster
 from distributed.security import Security
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -171,21 +171,22 @@ def run_pieces(
             campaign.n_resumed += piece.n_events
             tell(piece.n_events)
 
-    for piece, part in workers.map(function, list_missing()):
-        if piece.file in campaign.skipped:
-            continue
-        if _UNREADABLE in part.document:
-            if not skip_bad_files:
-                raise InputError(part.document[_UNREADABLE])
-            campaign.skipped[piece.file] = part.document[_UNREADABLE]
-            continue
-        if store is not None:
-            store.save(piece.key, part)
-        document = dict(part.document)
-        campaign.finished.append(Finished(piece.key, piece.file, document))
-        if report is not None:
-            report(document)
-        tell(piece.n_events)
+    with closing(workers.map(function, list_missing())) as results:
+        for piece, part in results:
+            if piece.file in campaign.skipped:
+                continue
+            if _UNREADABLE in part.document:
+                if not skip_bad_files:
+                    raise InputError(part.document[_UNREADABLE])
+                campaign.skipped[piece.file] = part.document[_UNREADABLE]
+                continue
+            if store is not None:
+                store.save(piece.key, part)
+            document = dict(part.document)
+            campaign.finished.append(Finished(piece.key, piece.file, document))
+            if report is not None:
+                report(document)
+            tell(piece.n_events)
     campaign.finished.sort(key=lambda piece: piece.key)
     return campaign
 

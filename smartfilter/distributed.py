@@ -26,7 +26,7 @@ from smartfilter.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 
 __all__ = ["Workers", "open_workers", "remember"]
 
@@ -65,10 +65,11 @@ class Workers(ABC):
     @abstractmethod
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result]]:
         """Yield each item with its result, in order.
 
-        Items are taken as they are needed, so that they may be many and large.
+        Items are taken as they are needed, so that they may be many and large. Close it
+        if not all results are taken: it forgets the rest.
 
         Parameters
         ----------
@@ -90,7 +91,7 @@ class _Here(Workers):
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result]]:
         for item in items:
             yield item, function(item)
 
@@ -136,7 +137,7 @@ class _Dask(Workers):
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result]]:
         waiting: deque[tuple[Item, Any]] = deque()
         with _translating(self._client):
             try:
@@ -169,6 +170,11 @@ def _translating(client: Any) -> Iterator[None]:
         raise DeviceError(
             f"workers: expected them to survive, but {_LOST_WORKERS + 1} of them died "
             f"with the same work ({error.task}); do they have enough memory?"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise DeviceError(
+            f"workers: expected the packages of this process, got none called "
+            f"'{error.name}'; start them in the same environment"
         ) from error
     except (CancelledError, distributed.client.FutureCancelledError, OSError) as error:
         if client.status == "running" and isinstance(error, OSError):
@@ -240,7 +246,7 @@ def _connect(n_workers: int, address: str | None) -> Iterator[Any]:
                     **where, timeout=_CONNECT_SECONDS, set_as_default=False
                 )
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"dask: expected a scheduler at '{address}', got {str(error) or 'none'}; "
                 "is it running?"

@@ -204,7 +204,7 @@ def score_files(
             store=store,
             skip_bad_files=skip_bad_files,
             advance=advance,
-            report=lambda document: log_unscorable(document["unscorable"]),
+            report=lambda document: log_unscorable(document.pop("unscorable")),
         )
         run = ScoreRun(
             Summary(skims), {**source.skipped, **campaign.skipped}, campaign.n_resumed

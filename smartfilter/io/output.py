@@ -62,11 +62,19 @@ def check_output(path: Path, *, force: bool) -> None:
         raise UsageError(f"output: folder '{path.parent}' cannot be written to")
 
 
-def find_temporaries(path: Path) -> list[Path]:
-    """Return the temporary files of an output, of runs that were killed too."""
-    name = re.escape(path.stem), re.escape(path.suffix)
-    pattern = re.compile(rf"\.{name[0]}\.[0-9a-f]{{32}}\.part{name[1]}")
-    return [other for other in path.parent.iterdir() if pattern.fullmatch(other.name)]
+def find_temporaries(folder: Path, stem: str, suffix: str) -> list[Path]:
+    """Return the temporary files of outputs, of runs that were killed too.
+
+    Parameters
+    ----------
+    folder : Path
+    stem : str
+        Of the outputs: a regular expression.
+    suffix : str
+        Of the outputs, with its dot.
+    """
+    pattern = re.compile(rf"\.{stem}\.[0-9a-f]{{32}}\.part{re.escape(suffix)}")
+    return [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
 
 
 @contextmanager

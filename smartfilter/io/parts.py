@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
+import stat
 import uuid
 import zipfile
 from contextlib import ExitStack
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from smartfilter import __version__
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import ID_COLUMNS, Events
 from smartfilter.io.formats import reading
@@ -98,7 +101,7 @@ class PartStore:
     ) -> None:
         self.output = output
         self.folder = output.with_name(f".{output.name}.parts")
-        self._settings = dump_metadata(settings)
+        self._settings = dump_metadata({**settings, "version": __version__})
         self._resume, self._force = resume, force
         self._keys: set[str] = set()
         self._stack = ExitStack()
@@ -120,7 +123,8 @@ class PartStore:
             stack.enter_context(OutputLock(self.output))
             check_output(self.output, force=self._force)
             with translate_write_errors(self.output):
-                for path in find_temporaries(self.output):
+                name = re.escape(self.output.stem), self.output.suffix
+                for path in find_temporaries(self.output.parent, *name):
                     path.unlink(missing_ok=True)
                 self._find_parts()
             self._stack = stack.pop_all()
@@ -129,15 +133,21 @@ class PartStore:
     def _find_parts(self) -> None:
         if not self._resume:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        found = self.folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise UsageError(
+                f"output: expected '{self.folder}' to be a folder of this user, got "
+                "another; remove it"
+            )
         run = self.folder / _RUN
         if not run.exists():
             for path in self.folder.iterdir():
                 path.unlink()
             self._write(run, dump_metadata({"fingerprint": self.fingerprint}).encode())
         with reading(run):
-            found = json.loads(run.read_text())["fingerprint"]
-        if found != self.fingerprint:
+            fingerprint = json.loads(run.read_text())["fingerprint"]
+        if fingerprint != self.fingerprint:
             raise UsageError(
                 f"resume: expected the parts of a run with these inputs and options "
                 f"beside '{self.output}', got those of another; without --resume they are "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -217,9 +217,9 @@ def produce(
         return 0
     folder, event_type = Path(parts[0].path).parent, parts[0].event_type
     with OutputLock(folder / event_type):
+        for place in (folder, folder / OBJECTS_FOLDER):
+            _remove_temporaries(place, event_type)
         for part in parts:
-            for path in (Path(part.path), part.objects_path):
-                _remove_temporaries(path)
             if Path(part.path).exists():
                 _check_settings(part)
         missing = [part for part in parts if not part.is_complete]
@@ -227,14 +227,17 @@ def produce(
         report(sum(p.n_events for p in parts) - sum(p.n_events for p in missing))
         if missing:
             absolute = [replace(p, path=str(Path(p.path).absolute())) for p in missing]
-            with open_workers(workers, scheduler) as pool:
-                for _, n_events in pool.map(produce_part, absolute):
+            with (
+                open_workers(workers, scheduler) as pool,
+                closing(pool.map(produce_part, absolute)) as results,
+            ):
+                for _, n_events in results:
                     report(n_events)
     return sum(part.n_events for part in missing)
 
 
-def _remove_temporaries(path: Path | None) -> None:
-    """Remove what a production that was killed has left of a file."""
-    if path is not None and path.parent.is_dir():
-        for temporary in find_temporaries(path):
-            temporary.unlink(missing_ok=True)
+def _remove_temporaries(folder: Path, event_type: str) -> None:
+    """Remove what a production that was killed has left of its files."""
+    if folder.is_dir():
+        for path in find_temporaries(folder, rf"{event_type}-\d+", ".parquet"):
+            path.unlink(missing_ok=True)

@@ -45,9 +45,9 @@ def test_chunk_of_a_file_that_shrank_or_vanished_is_an_input_error(files, make_e
     chunks = list(open_events(files[0], chunk_size=5).chunks())
     with MdstWriter(files[0], force=True) as writer:
         writer.write(make_events([1] * 6))
-    assert len(chunks[0].read()) == 5
-    with pytest.raises(InputError, match="changed while it was in use"):
-        chunks[1].read()
+    for chunk in chunks:
+        with pytest.raises(InputError, match="changed while it was in use"):
+            chunk.read()
     files[0].unlink()
     with pytest.raises(InputError, match=r"a\.root"):
         chunks[0].read()

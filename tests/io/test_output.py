@@ -64,6 +64,8 @@ def test_output_on_a_full_disk_is_a_usage_error_and_leaves_nothing(tmp_path):
 
 def test_find_temporaries_finds_those_of_this_output_alone(tmp_path):
     mine = tmp_path / f".a.{'0f' * 16}.part.root"
-    for path in (mine, tmp_path / f".ab.{'0f' * 16}.part.root", tmp_path / "a.root"):
+    other = tmp_path / f".ab.{'0f' * 16}.part.root"
+    for path in (mine, other, tmp_path / "a.root", tmp_path / ".a.0f.part.root"):
         path.touch()
-    assert find_temporaries(tmp_path / "a.root") == [mine]
+    assert find_temporaries(tmp_path, "a", ".root") == [mine]
+    assert set(find_temporaries(tmp_path, r"\w+", ".root")) == {mine, other}

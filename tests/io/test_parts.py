@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,10 @@ def fail_after(output: Path, keys: str, settings: dict[str, int] | None = None) 
 
 
 def test_part_store_gives_back_what_was_kept(tmp_path):
-    arrays = {"a": np.arange(3), "b.c": np.array([np.nan, 1.5], dtype=np.float32)}
+    arrays: dict[str, Any] = {
+        "a": np.arange(3),
+        "b.c": np.array([np.nan, 1.5], dtype=np.float32),
+    }
     with PartStore(tmp_path / "out", {"seed": 1}) as store:
         assert "one" not in store
         store.save("one", Part(arrays, {"file": "x", "sum": 0.1 + 0.2}))
@@ -122,6 +126,17 @@ def test_part_store_refuses_an_existing_output_before_work(tmp_path):
     with PartStore(output, {}, force=True):
         assert output.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_part_store_does_not_follow_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".out.parts").symlink_to(tmp_path / "elsewhere")
+    with (
+        pytest.raises(UsageError, match="a folder of this user"),
+        PartStore(tmp_path / "out", {}),
+    ):
+        pass
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_events_packed_and_unpacked_are_the_same(make_events, assert_same_events):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -173,7 +174,7 @@ def test_simulate_files_interrupted_between_its_outputs_goes_on(
     output, objects = tmp_path / "labelled.parquet", tmp_path / "objects.parquet"
     task = SimulationTask(keep_objects=True)
 
-    def simulate(**options: bool) -> int:
+    def simulate(**options: Any) -> int:
         with open_workers() as workers:
             return simulate_files(
                 source,
