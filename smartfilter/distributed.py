@@ -43,6 +43,13 @@ ITEMS_PER_WORKER = 2
 """Items that a worker holds: one in work and one that waits, so that it is never idle.
 Results whose turn has not come are held as well, so that this bounds memory."""
 
+_IGNORE_INTERRUPTS = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+"""
+"""What a local worker does first: Ctrl-C reaches all processes of a terminal, and this
+one ends the others."""
+
 _CONNECT_SECONDS = 20
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?(?P<host>[^/]+):(?P<port>\d{1,5})")
 _LOST_WORKERS = 5
@@ -311,6 +318,7 @@ def _start_cluster(n_workers: int) -> Iterator[Any]:
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             local_directory=folder,
+            preload=[_IGNORE_INTERRUPTS],
             security=security,
             silence_logs=logging.ERROR,
         ) as cluster,

@@ -339,3 +339,28 @@ def test_score_command_that_is_ended_goes_on(
         "in",
         "scores.parquet",
     ]
+
+
+def test_score_command_interrupted_with_its_workers_says_one_line(
+    tmp_path, project_root, count_model, wait_for_parts
+):
+    """Ctrl-C in a terminal reaches the workers, too."""
+    pytest.importorskip("distributed")
+    for k in range(100):
+        (tmp_path / f"{k:02}.root").hardlink_to(project_root / "examples/events.root")
+    output = tmp_path / "scores.parquet"
+    options = ("--model", str(count_model), "--workers", "2", "-o", str(output))
+    code = "from smartfilter.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "score", f"{tmp_path}/*.root", *options],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        wait_for_parts(output, 2)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "--resume continues" in said
+    assert not output.exists()
