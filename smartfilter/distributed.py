@@ -7,7 +7,10 @@ gives its items to others.
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import socket
 import tempfile
 import threading
 from abc import ABC, abstractmethod
@@ -16,6 +19,7 @@ from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from smartfilter.errors import (
@@ -40,6 +44,7 @@ ITEMS_PER_WORKER = 2
 Results whose turn has not come are held as well, so that this bounds memory."""
 
 _CONNECT_SECONDS = 20
+_ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?(?P<host>[^/]+):(?P<port>\d{1,5})")
 _LOST_WORKERS = 5
 """Workers that may die with an item before the item is held to be the cause."""
 
@@ -239,21 +244,51 @@ def _connect(n_workers: int, address: str | None) -> Iterator[Any]:
         if address is None:
             yield stack.enter_context(_start_cluster(n_workers))
             return
-        where = {"scheduler_file" if address.endswith(".json") else "address": address}
+        found = _find_scheduler(address)
         try:
             client = stack.enter_context(
                 distributed.Client(
-                    **where, timeout=_CONNECT_SECONDS, set_as_default=False
+                    found, timeout=_CONNECT_SECONDS, set_as_default=False
                 )
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"dask: expected a scheduler at '{address}', got {str(error) or 'none'}; "
-                "is it running?"
-            ) from error
+        except (OSError, ValueError) as error:
+            raise _refuse_scheduler(address, str(error) or "no answer") from error
         if not client.nthreads():
             log.warning("dask: no worker yet at %s, waiting for the first", address)
         yield client
+
+
+def _find_scheduler(address: str) -> str:
+    """Return the address of a scheduler that listens.
+
+    Raises
+    ------
+    UsageError
+        If nothing does.
+    """
+    try:
+        if address.endswith(".json"):
+            address = str(json.loads(Path(address).read_text())["address"])
+        match = _ADDRESS.fullmatch(address)
+        if match is None:
+            raise _refuse_scheduler(address, "no tcp://HOST:PORT or tls://HOST:PORT")
+        where = match["host"].strip("[]"), int(match["port"])
+        socket.create_connection(where, timeout=_CONNECT_SECONDS).close()
+    except (
+        OSError,
+        OverflowError,
+        KeyError,
+        TypeError,
+        json.JSONDecodeError,
+    ) as error:
+        raise _refuse_scheduler(address, str(error)) from error
+    return address
+
+
+def _refuse_scheduler(address: str, reason: str) -> UsageError:
+    return UsageError(
+        f"dask: expected a scheduler at '{address}', got {reason}; is it running?"
+    )
 
 
 @contextmanager

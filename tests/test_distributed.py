@@ -133,7 +133,7 @@ def test_open_workers_refuses_what_cannot_be(monkeypatch):
 def test_open_workers_without_a_scheduler_is_a_usage_error(monkeypatch, tmp_path):
     monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 0.5)
     absent = str(tmp_path / "absent.json")
-    for address in ("tcp://127.0.0.1:1", "nonsense://", absent):
+    for address in ("tcp://127.0.0.1:1", "nonsense://", "h:99999", absent):
         with (
             pytest.raises(UsageError, match="expected a scheduler"),
             open_workers(address=address),
