@@ -14,6 +14,8 @@ import torch
 import vector
 
 from smartfilter.errors import UsageError
+from smartfilter.io import open_events
+from smartfilter.model_file import default_model_path, find_model, load_module
 from smartfilter.models import build, count_parameters
 from smartfilter.models.kinematics import BEAMS, N_EVENT, N_NODE, Kinematics
 from smartfilter.models.trees import (
@@ -25,6 +27,7 @@ from smartfilter.models.trees import (
     pool_sum,
 )
 from smartfilter.pdg import load_vocabulary
+from smartfilter.scoring import Scorer
 
 WORDS = load_vocabulary("smart_background")
 CODES = [511, -511, 521, 421, 310, 211, -211, 321, -321, 11, -13, 22, 12, 130, 2112]
@@ -277,3 +280,15 @@ def test_exported_network_repeats_torchscript(tmp_path: Path):
         expected = network(x, pdg, mother, offsets, kind)
     found = exported(x, pdg, mother, offsets, kind)
     np.testing.assert_allclose(np.asarray(found), expected, atol=1e-4)
+
+
+def test_shipped_model_is_small_and_its_network_can_be_built_anew(project_root: Path):
+    path = find_model("subtree")
+    assert path.stat().st_size < 2_000_000
+    scorer = Scorer("subtree")
+    module, info = load_module("subtree")
+    assert info.skim_names == Scorer(default_model_path()).info.skim_names
+    events = next(iter(open_events(project_root / "examples" / "events.root")))
+    scored = scorer.score(events)
+    assert np.isfinite(scored.logits[scored.scorable]).all()
+    assert sum(p.numel() for p in module.parameters()) == info.n_parameters

@@ -93,8 +93,9 @@ def command(
 ) -> None:
     """Score generator-level events and decide which of them to simulate.
 
-    FILE is an mdst ROOT file (generator-only or simulated), a labelled Parquet file,
-    a glob, or file.root:tree. The output has one row per event.
+    FILE is an mdst ROOT file (generator-only or simulated), a labelled Parquet file, a
+    public SmartBKG data set, HepMC, a glob, or file.root:tree. The output has one row
+    per event.
 
     \b
     Examples:

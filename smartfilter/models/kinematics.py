@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from particle import PDGID, InvalidParticle, Particle, ParticleNotFound
 from torch import Tensor, nn
 
 from smartfilter.errors import UsageError
@@ -67,6 +66,9 @@ def _describe_tokens(vocabulary: str) -> Tensor:
 
 def _find_charge(code: int) -> float:
     """Return the charge of a particle in units of e, 0 if nothing is known of it."""
+    # A saved network knows its charges: the module in a steering path needs no table.
+    from particle import PDGID, InvalidParticle, Particle, ParticleNotFound
+
     try:
         charge = Particle.from_pdgid(code).charge
     except (ParticleNotFound, InvalidParticle):
