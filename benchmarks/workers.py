@@ -90,7 +90,8 @@ def measure(
 ) -> dict[str, Any]:
     """Return events per second of one process and of the workers."""
     n_events = open_events(files).n_events
-    run, seconds = RUNS[name], {1: [], n_workers: []}  # type: dict[int, list[float]]
+    run = RUNS[name]
+    seconds: dict[int, list[float]] = {1: [], n_workers: []}
     outputs = {n: folder / f"{name}-{n}.parquet" for n in seconds}
     with ExitStack() as stack:
         pools = {n: stack.enter_context(open_workers(n)) for n in seconds}
