@@ -195,7 +195,7 @@ class PartStore:
         """
         path = self.folder / f"{key}.npz"
         document = np.frombuffer(dump_metadata(part.document).encode(), dtype=np.uint8)
-        temporary = self.folder / uuid.uuid4().hex
+        temporary = self._name_temporary()
         with translate_write_errors(path):
             with temporary.open("wb") as file:
                 arrays: dict[str, Any] = {**part.arrays, _DOCUMENT: document}
@@ -232,9 +232,11 @@ class PartStore:
             document: dict[str, Any] = json.loads(file[_DOCUMENT].tobytes())
         return document
 
-    @staticmethod
-    def _write(path: Path, content: bytes) -> None:
-        temporary = path.with_suffix(".new")
+    def _name_temporary(self) -> Path:
+        return self.folder / uuid.uuid4().hex
+
+    def _write(self, path: Path, content: bytes) -> None:
+        temporary = self._name_temporary()
         temporary.write_bytes(content)
         temporary.replace(path)
 

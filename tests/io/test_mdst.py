@@ -253,7 +253,7 @@ def test_reader_damaged_bytes_raise_nothing_but_input_error(tmp_path, make_event
     content = path.read_bytes()
     rng = np.random.default_rng(7)
     n_refused = 0
-    for position in rng.integers(4, len(content) - 50, 40):
+    for position in rng.integers(4, len(content) - 50, 120):
         damaged = bytearray(content)
         damaged[position : position + 50] = rng.bytes(50)
         path.write_bytes(damaged)
