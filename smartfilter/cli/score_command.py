@@ -86,6 +86,7 @@ def command(
     from smartfilter.bulk import score_events
     from smartfilter.decision import DecisionSettings
     from smartfilter.io import ScoreWriter, open_events
+    from smartfilter.prefetch import read_ahead
     from smartfilter.scoring import Scorer
     from smartfilter.working_point_file import read_working_point
 
@@ -112,7 +113,7 @@ def command(
             writer = stack.enter_context(ScoreWriter(output, names, force=force))
         advance = stack.enter_context(show_progress("score", source.n_events))
         summary = score_events(
-            source,
+            stack.enter_context(read_ahead(source)),
             scorer=scorer,
             settings=settings,
             event_type=event_type,
