@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from geometric import GeometricGCN, make_geometric
 from padded import PaddedGCN, iterate_batches
-from record import Limit, Report, compare, time_in_turn
+from record import Limit, Report, compare, start, time_in_turn
 from samples import make_events, make_network
 
 from smartfilter.graphs import prepare
@@ -176,4 +176,4 @@ def command(n_events: int, rounds: int, output: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    command()
+    start(command)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 from padded import iterate_batches
-from record import Limit, Quartiles, Report, Row, compare, time_in_turn
+from record import Limit, Quartiles, Report, Row, compare, start, time_in_turn
 from samples import make_events
 
 from smartfilter.graphs import prepare
@@ -80,4 +80,4 @@ def command(n_events: int, rounds: int, output: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    command()
+    start(command)

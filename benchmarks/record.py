@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from rich.console import Console
 
 from smartfilter.cli.terminal import make_table
-from smartfilter.errors import UsageError
+from smartfilter.errors import SmartFilterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ __all__ = [
     "Row",
     "compare",
     "describe_machine",
+    "start",
     "time_in_turn",
 ]
 
@@ -253,6 +255,15 @@ class Report:
         }
 
 
+def start(command: Callable[[], object]) -> None:
+    """Run a command; what goes wrong is a message, not a traceback."""
+    try:
+        command()
+    except SmartFilterError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
 def time_in_turn(
     contestants: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
 ) -> dict[str, NDArray[np.float64]]:
@@ -267,9 +278,9 @@ def time_in_turn(
     for i in range(rounds):
         for k in range(len(names)):
             name = names[(i + k) % len(names)]
-            start = perf_counter()
+            begin = perf_counter()
             contestants[name]()
-            seconds[name][i] = perf_counter() - start
+            seconds[name][i] = perf_counter() - begin
     return seconds
 
 
