@@ -204,6 +204,17 @@ def test_standardise_compress_equals_numpy_and_tames_outliers():
     assert np.abs(got).max() < 10.0
 
 
+def test_standardise_scripted_large_batch_equals_asinh_in_double():
+    layer = Standardise(3, compress=True)
+    set_standardisation(layer, torch.randn(500, 3) * torch.tensor([1e-3, 1.0, 50.0]))
+    size = torch.logspace(-12, 37, 3000).reshape(-1, 3)
+    x = torch.cat([size, -size, torch.zeros(1, 3)])
+    expected = copy.deepcopy(layer).double()(x.double())
+    found = torch.jit.script(layer)(x)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-6)
+    assert torch.isfinite(torch.jit.script(layer)(3e38 * torch.ones(500, 3))).all()
+
+
 def test_network_batch_equals_events_one_by_one(variant):
     network = make_network(variant)
     batch = make_forest([5, 0, 1, 33, 12, 0, 120, 140], seed=4)
