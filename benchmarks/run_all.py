@@ -12,11 +12,15 @@ import sys
 from pathlib import Path
 
 import click
-from record import Row
+from record import Row, start
 
-__all__ = ["COMMANDS", "command", "render_table"]
+from smartfilter.errors import UsageError
+
+__all__ = ["COMMANDS", "command", "render_table", "update_readme"]
 
 HERE = Path(__file__).parent
+BEGIN = "<!-- speed: begin -->"
+END = "<!-- speed: end -->"
 COMMANDS = {
     "preparation": ("preparation_speed.py",),
     "network": ("network_speed.py",),
@@ -62,6 +66,22 @@ def render_table(folder: Path) -> str:
     return "\n".join([*lines, "", *notes, "", f"Machine: {machine}.", ""])
 
 
+def update_readme(readme: Path, table: str) -> None:
+    """Put the table between the two marks of a README.
+
+    Raises
+    ------
+    UsageError
+        If it lacks them.
+    """
+    text = readme.read_text()
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise UsageError(f"README: expected the marks {BEGIN} and {END} in {readme}")
+    readme.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}")
+
+
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder.")
 @click.option(
@@ -69,11 +89,21 @@ def render_table(folder: Path) -> str:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Print the table of a folder as Markdown instead.",
 )
+@click.option(
+    "--readme",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Put that table into README.md beside this file instead.",
+)
 @click.option("--only", multiple=True, type=click.Choice(list(COMMANDS)))
-def command(output: Path | None, table: Path | None, only: tuple[str, ...]) -> None:
+def command(
+    output: Path | None, table: Path | None, readme: Path | None, only: tuple[str, ...]
+) -> None:
     """Run the benchmarks, each in a process of its own."""
     if table is not None:
         click.echo(render_table(table))
+        return
+    if readme is not None:
+        update_readme(HERE / "README.md", render_table(readme))
         return
     folder = output or Path("output/benchmarks")
     failed = []
@@ -90,4 +120,4 @@ def command(output: Path | None, table: Path | None, only: tuple[str, ...]) -> N
 
 
 if __name__ == "__main__":
-    command()
+    start(command)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from smartfilter.errors import ModelFileError, SmartFilterError
+from smartfilter.errors import ModelFileError, SmartFilterError, UsageError
 from smartfilter.graphs import prepare
 from smartfilter.io import open_events, read_scores
 from smartfilter.models.layers import find_neighbours
@@ -240,5 +240,15 @@ def test_render_table_holds_every_row_and_verdict(load, tmp_path):
         assert row["what"].strip() in line
         assert line.endswith(f"| {row['verdict']} |")
     assert run(module, "--table", str(tmp_path)).strip() == text.strip()
+    readme = tmp_path / "README.md"
+    readme.write_text(f"head\n{module.BEGIN}\nold\n{module.END}\ntail\n")
+    for _ in range(2):
+        module.update_readme(readme, text)
+        lines = readme.read_text().splitlines()
+        assert (lines[0], lines[-1]) == ("head", "tail")
+        assert "old" not in lines
+        assert text in readme.read_text()
+    with pytest.raises(UsageError, match="expected the marks"):
+        module.update_readme(tmp_path / "preparation.json", text)
     for script, *_ in module.COMMANDS.values():
         assert (Path(module.__file__).parent / script).is_file()
