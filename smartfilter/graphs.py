@@ -49,7 +49,7 @@ __all__ = [
 BLOCK_PARTICLES = 32_000
 """Particles that are prepared at once: what stays in the cache of a core.
 
-Measured with 44 particles per event: 700,000 events/s in such blocks, 330,000 with
+Measured with 44 particles per event: 500,000 events/s in such blocks, 330,000 with
 440,000 particles at once.
 """
 

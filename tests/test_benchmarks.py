@@ -216,6 +216,15 @@ def test_gpu_command_without_gpu_says_so(load, monkeypatch):
     assert module.SKIPPED in run(module)
 
 
+def test_gpu_measurement_on_the_cpu_finds_equal_logits(load, tmp_path):
+    report = load("gpu_speed").measure(20, 1, device="cpu")
+    [found] = report.details["logits: cpu against CPU"]
+    assert found == {"largest difference": 0.0, "other decisions": 0}
+    assert [row["precision"] for row in report.details["reduced precision against CPU"]]
+    assert len(report.rows) == 4
+    assert report.rows[0].verdict in ("met", "missed")
+
+
 def test_gpu_logits_that_differ_are_an_error(load):
     module = load("gpu_speed")
     logits = np.array([[0.5, -1.0]], dtype=np.float32)
