@@ -74,6 +74,9 @@ def remember(name: str, key: Hashable, make: Callable[[], Result]) -> Result:
 class Workers(ABC):
     """What works on items; made by `open_workers`."""
 
+    is_here = False
+    """Whether items are worked on in this process, one after the other."""
+
     @abstractmethod
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
@@ -100,6 +103,8 @@ class Workers(ABC):
 
 class _Here(Workers):
     """Works in this process, one item after the other."""
+
+    is_here = True
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]

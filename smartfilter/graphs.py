@@ -7,13 +7,13 @@ alike, without a loop over events or particles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smartfilter.events import NO_MOTHER
+from smartfilter.events import ID_COLUMNS, NO_MOTHER
 from smartfilter.pdg import load_vocabulary
 from smartfilter.presets import (
     PRESETS,
@@ -26,6 +26,8 @@ from smartfilter.presets import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from smartfilter.events import Events
@@ -42,6 +44,17 @@ __all__ = [
     "get_preset",
     "prepare",
 ]
+
+
+BLOCK_PARTICLES = 32_000
+"""Particles that are prepared at once: what stays in the cache of a core.
+
+Measured with 44 particles per event: 500,000 events/s in such blocks, 330,000 with
+440,000 particles at once.
+"""
+
+
+_PER_EVENT = ("event_type", "entry")
 
 
 class Reason(IntEnum):
@@ -127,6 +140,14 @@ def prepare(
     """
     rules = get_preset(preset)
     words = load_vocabulary(rules.vocabulary) if vocabulary is None else vocabulary
+    if events.n_particles <= BLOCK_PARTICLES:
+        return _prepare_block(events, rules, words)
+    blocks = [_prepare_block(part, rules, words) for part in _split(events)]
+    return _join(blocks, events)
+
+
+def _prepare_block(events: Events, rules: Preset, words: Vocabulary) -> GraphBatch:
+    """Return `prepare` of so many particles that temporary arrays stay in the cache."""
     start = np.repeat(events.offsets[:-1], events.counts)
     mother, reason = _find_mothers(events, start)
     dropped = rules.drop(events)
@@ -148,6 +169,45 @@ def prepare(
         reason=reason,
         row=layout.rows,
     )
+
+
+def _split(events: Events) -> Iterator[Events]:
+    """Yield consecutive events, views of at most `BLOCK_PARTICLES` or single events."""
+    first = 0
+    while first < len(events):
+        begin = events.offsets[first]
+        end = events.offsets.searchsorted(begin + BLOCK_PARTICLES, side="right") - 1
+        last = max(int(end), first + 1)
+        part, rows = slice(first, last), slice(begin, events.offsets[last])
+        yield replace(
+            events,
+            offsets=events.offsets[first : last + 1] - begin,
+            particles={name: c[rows] for name, c in events.particles.items()},
+            labels={},
+            variables={},
+            **{k: getattr(events, k)[part] for k in (*ID_COLUMNS, *_PER_EVENT)},
+        )
+        first = last
+
+
+def _join(blocks: list[GraphBatch], events: Events) -> GraphBatch:
+    """Return one graph of consecutive blocks of these events."""
+    joined = {
+        field.name: np.concatenate([getattr(block, field.name) for block in blocks])
+        for field in fields(GraphBatch)
+        if field.name != "offsets"
+    }
+    offsets = np.zeros(len(events) + 1, dtype=np.int64)
+    event = node = row = 0
+    for block in blocks:
+        n_nodes = len(block.x)
+        mother = joined["mother"][node : node + n_nodes]
+        np.add(mother, node, out=mother, where=mother >= 0)
+        joined["row"][node : node + n_nodes] += row
+        offsets[event + 1 : event + len(block) + 1] = block.offsets[1:] + node
+        event, node = event + len(block), node + n_nodes
+        row = int(events.offsets[event])
+    return GraphBatch(offsets=offsets, **joined)
 
 
 def _lay_out(

@@ -94,8 +94,14 @@ class Calibrator:
         ]
         self._slope = np.array([[c.slope for c in row] for row in rows])
         self._intercept = np.array([[c.intercept for c in row] for row in rows])
-        self._rows = rows
-        self._bent = any(c.knots for row in rows for c in row)
+        self._curves = [
+            [
+                (k, np.array(c.knots), np.array(c.shifts))
+                for k, c in enumerate(row)
+                if c.knots
+            ]
+            for row in rows
+        ]
 
     def __call__(
         self, logits: NDArray[np.float32], event_type: NDArray[Any]
@@ -109,19 +115,19 @@ class Calibrator:
             Position in the event types; -1 takes the default constants, the last row.
         """
         z = self._slope[event_type] * logits + self._intercept[event_type]
-        if self._bent:
-            self._shift(z, event_type)
+        codes = event_type[:1] if len(z) == 1 else np.unique(event_type)
+        for code in codes.tolist():
+            if self._curves[code]:
+                self._shift(z, event_type == code, code)
         return sigmoid(z)
 
-    def _shift(self, z: NDArray[np.float64], event_type: NDArray[Any]) -> None:
-        """Add the shifts of `Calibration` to z, in place."""
-        for code in np.unique(event_type):
-            rows = event_type == code
-            for k, constants in enumerate(self._rows[code]):
-                if constants.knots:
-                    value = z[rows, k]
-                    shift = np.interp(value, constants.knots, constants.shifts)
-                    z[rows, k] = value + shift
+    def _shift(
+        self, z: NDArray[np.float64], rows: NDArray[np.bool_], code: int
+    ) -> None:
+        """Add the shifts of `Calibration` to these rows of z, in place."""
+        for k, knots, shifts in self._curves[code]:
+            value = z[rows, k]
+            z[rows, k] = value + np.interp(value, knots, shifts)
 
 
 class Scorer:
@@ -261,17 +267,24 @@ class Scorer:
 
     def _run(self, graph: GraphBatch, first: int, last: int) -> NDArray[np.float32]:
         """Return the logits of the events ``first:last``."""
+        if last - first == len(graph):
+            return self._call(
+                graph.x, graph.pdg, graph.mother, graph.offsets, graph.event_type
+            )
         begin, end = graph.offsets[first], graph.offsets[last]
         mother = graph.mother[begin:end]
         if begin:
             mother = np.where(mother >= 0, mother - begin, mother)
-        columns = (
+        return self._call(
             graph.x[begin:end],
             graph.pdg[begin:end],
             mother,
             graph.offsets[first : last + 1] - begin,
             graph.event_type[first:last],
         )
+
+    def _call(self, *columns: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the logits of a batch given as the arguments of a network."""
         logits = self.model(*(self._to_device(column) for column in columns))
         result: NDArray[np.float32] = logits.cpu().numpy()
         return result
@@ -361,6 +374,9 @@ def resolve_device(name: str) -> torch.device:
 def limit_threads(threads: int) -> Iterator[None]:
     """Run with this many CPU threads of torch."""
     before = torch.get_num_threads()
+    if before == threads:
+        yield
+        return
     torch.set_num_threads(threads)
     try:
         yield

@@ -15,7 +15,7 @@ import smartfilter
 PACKAGE = Path(smartfilter.__file__).parent
 
 LAYERS = (
-    {"errors", "pdg", "events", "event_type", "sampling", "speedup"},
+    {"errors", "pdg", "events", "event_type", "prefetch", "sampling", "speedup"},
     {"io", "decision", "presets", "working_point", "working_point_file"},
     {"graphs", "models"},
     {"model_info"},

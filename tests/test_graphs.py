@@ -291,6 +291,20 @@ def test_prepare_batch_equals_batches_of_one(preset: str, lists: list[list[Parti
 
 
 @pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("size", [1, 7, 20])
+@settings(max_examples=25, deadline=None)
+@given(lists=st.lists(event_lists(), max_size=9))
+def test_prepare_in_blocks_equals_prepare_at_once(
+    size: int, preset: str, lists: list[list[Particle]]
+):
+    events = make_events(*lists)
+    whole = prepare(events, preset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smartfilter.graphs.BLOCK_PARTICLES", size)
+        assert_same_graph(prepare(events, preset), whole)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 def test_prepare_permuted_particles_permutes_nodes_alone(preset: str):
     """Mothers stay before daughters, and the first particle stays first."""
     rng = np.random.default_rng(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -158,27 +159,41 @@ COUNTS = {
     "one-particle": [1],
     "one-event": [40],
     "first-empty": [0, 5],
+    "many-nodes": [100, 0, 80],
 }
 
 
+SPARSE, DENSE = 0, 10_000
+"""Arguments of find_neighbours that choose how the adjacency is held."""
+
+
+@pytest.mark.parametrize("form", [SPARSE, DENSE])
 @pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS)
-def test_propagate_random_forest_equals_dense_product(counts):
+def test_propagate_random_forest_equals_dense_product(counts, form):
     batch = make_forest(counts)
-    got = propagate(batch["x"], find_neighbours(batch["mother"], batch["x"]))
+    neighbours = find_neighbours(batch["mother"], batch["x"], form)
+    got = propagate(batch["x"], neighbours)
     expected = dense_adjacency(batch["mother"]) @ batch["x"].double().numpy()
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-5)
 
 
 def test_find_neighbours_self_mother_gives_one_loop_only():
-    neighbours = find_neighbours(torch.tensor([0, 0, -1]), torch.zeros(1))
+    neighbours = find_neighbours(torch.tensor([0, 0, -1]), torch.zeros(1), SPARSE)
     assert neighbours.node.tolist() == [0, 1, 1, 0, 2]
     assert neighbours.start.tolist() == [0, 2, 4]
     np.testing.assert_allclose(neighbours.weight, [0.5, 0.5, 0.5, 0.5, 1.0])
 
 
+def test_find_neighbours_full_matrix_has_one_loop_per_node():
+    weight = find_neighbours(torch.tensor([0, 0, -1]), torch.zeros(1)).weight
+    expected = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
+    torch.testing.assert_close(weight, torch.tensor(expected))
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_convolution_without_bias_equals_torch_geometric(seed):
-    batch = make_forest([9, 0, 1, 30], seed)
+@pytest.mark.parametrize("counts", [[9, 0, 1, 30], [90, 0, 1, 60]], ids=str)
+def test_convolution_without_bias_equals_torch_geometric(counts, seed):
+    batch = make_forest(counts, seed)
     ours, theirs = GraphConvolution(N_FEATURES, 16), GCNConv(N_FEATURES, 16)
     with torch.no_grad():
         ours.linear.weight.copy_(theirs.lin.weight)
@@ -210,10 +225,11 @@ def test_convolution_residual_adds_linear_map_of_the_node():
     torch.testing.assert_close(layer(batch["x"], neighbours), expected)
 
 
-def test_propagate_gradient_equals_finite_differences():
+@pytest.mark.parametrize("form", [SPARSE, DENSE])
+def test_propagate_gradient_equals_finite_differences(form):
     batch = make_forest([6, 0, 4])
     x = batch["x"].double().requires_grad_()
-    neighbours = find_neighbours(batch["mother"], x)
+    neighbours = find_neighbours(batch["mother"], x, form)
     assert torch.autograd.gradcheck(lambda v: propagate(v, neighbours), (x,))
 
 
@@ -246,9 +262,20 @@ def test_standardise_compress_equals_numpy_and_tames_outliers():
     assert np.abs(got).max() < 10.0
 
 
+def test_standardise_scripted_large_batch_equals_asinh_in_double():
+    layer = Standardise(3, compress=True)
+    set_standardisation(layer, torch.randn(500, 3) * torch.tensor([1e-3, 1.0, 50.0]))
+    size = torch.logspace(-12, 37, 3000).reshape(-1, 3)
+    x = torch.cat([size, -size, torch.zeros(1, 3)])
+    expected = copy.deepcopy(layer).double()(x.double())
+    found = torch.jit.script(layer)(x)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-6)
+    assert torch.isfinite(torch.jit.script(layer)(3e38 * torch.ones(500, 3))).all()
+
+
 def test_network_batch_equals_events_one_by_one(variant):
     network = make_network(variant)
-    batch = make_forest([5, 0, 1, 33, 12, 0, 120, 2], seed=4)
+    batch = make_forest([5, 0, 1, 33, 12, 0, 120, 140], seed=4)
     batch["event_type"] = torch.arange(8) - 1
     with torch.inference_mode():
         together = network(**batch)
@@ -261,7 +288,7 @@ def test_network_scripted_equals_eager_exactly(variant):
     network = make_network(variant)
     scripted = torch.jit.script(network)
     with torch.inference_mode():
-        for counts in ([5, 0, 17], [1], [0], [40] * 3, [110, 3]):
+        for counts in ([5, 0, 17], [1], [0], [40] * 4, [3], [110, 3], [129]):
             batch = make_forest(counts, seed=sum(counts))
             assert torch.equal(network(**batch), scripted(**batch))
 
@@ -308,9 +335,10 @@ def test_network_training_mode_gives_finite_gradients(variant):
             assert p.grad is None or torch.isfinite(p.grad).all(), name
 
 
-def test_gcn_whole_forward_equals_dense_computation():
+@pytest.mark.parametrize("counts", [[6, 11], [100, 80]], ids=str)
+def test_gcn_whole_forward_equals_dense_computation(counts):
     network = make_network("gcn")
-    batch = make_forest([6, 11], seed=3)
+    batch = make_forest(counts, seed=3)
     state = {k: v.double().numpy() for k, v in network.state_dict().items()}
     x = (batch["x"].double().numpy() - state["standardise.mean"]) / state[
         "standardise.deviation"
@@ -322,11 +350,26 @@ def test_gcn_whole_forward_equals_dense_computation():
             state[f"convolutions.{k}.linear.{name}"] for name in ("weight", "bias")
         )
         h = np.maximum(adjacency @ (h @ weight.T + bias), 0.0)
-    pooled = np.stack([h[:6].mean(axis=0), h[6:].mean(axis=0)])
+    first = counts[0]
+    pooled = np.stack([h[:first].mean(axis=0), h[first:].mean(axis=0)])
     hidden = np.maximum(pooled @ state["head.0.weight"].T + state["head.0.bias"], 0.0)
     expected = hidden @ state["head.2.weight"].T + state["head.2.bias"]
     got = network(**batch).detach().numpy()
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_network_single_precision_equals_double_to_1e_4(variant):
+    """Batches and single events, the sparse and the full matrix, scripted."""
+    network = make_network(variant)
+    batch = make_forest([40, 0, 1, 75, 130, 20], seed=8)
+    double = copy.deepcopy(network).double()
+    expected = double(**{**batch, "x": batch["x"].double()}).detach()
+    fast = torch.jit.freeze(torch.jit.script(network))
+    with torch.inference_mode():
+        together = fast(**batch)
+        alone = torch.cat([fast(**take_event(batch, i)) for i in range(6)])
+    for logits in (together, alone):
+        torch.testing.assert_close(logits.double(), expected, atol=1e-4, rtol=0)
 
 
 def test_count_parameters_gcn_equals_formula():

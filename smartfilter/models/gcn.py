@@ -91,7 +91,7 @@ class GCN(nn.Module):
         neighbours = find_neighbours(mother, x)
         h = torch.cat([self.standardise(x), self.embedding(pdg)], dim=1)
         for convolution in self.convolutions:
-            h = torch.relu(convolution(h, neighbours))
+            h = convolution(h, neighbours).relu_()
         pooled = mean_pool(h, offsets)
         if self.count:
             pooled = torch.cat([pooled, torch.log1p(count_nodes(offsets, x))], dim=1)

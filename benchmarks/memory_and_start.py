@@ -1,0 +1,138 @@
+"""Memory against the number of events, and how soon commands start.
+
+Each run is a process of its own; its memory is the largest resident set that the system
+saw. The long run reads one file ten times, under ten names.
+
+    python benchmarks/memory_and_start.py -o output/memory.json
+    python benchmarks/memory_and_start.py --events 10000000  # a 1-million-event file
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import click
+from record import Limit, Quartiles, Report, Row, start
+from samples import make_events, write_events
+
+from smartfilter.errors import SmartFilterError
+
+__all__ = ["Run", "command", "measure", "run_command"]
+
+PASSES = 10
+FEW = 10_000
+EXAMPLE = Path(__file__).parents[1] / "examples" / "events.root"
+ALLOWANCE = 1.1
+"""Largest memory of the long run, in units of that of the short one."""
+
+
+class Run(NamedTuple):
+    """Wall clock in s and largest resident set in MB of a process."""
+
+    seconds: float
+    megabytes: float
+
+
+def run_command(*arguments: str) -> Run:
+    """Run ``smartfilter`` with these arguments.
+
+    Raises
+    ------
+    SmartFilterError
+        If it fails.
+    """
+    code = "from smartfilter.cli import main; main()"
+    command = [sys.executable, "-c", code, *arguments]
+    with tempfile.TemporaryFile() as log:
+        begin = perf_counter()
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            text = log.read().decode(errors="replace").strip()
+            raise SmartFilterError(f"smartfilter {' '.join(arguments)}: {text}")
+    return Run(seconds, usage.ru_maxrss / 1024)
+
+
+def _score(folder: Path, files: list[Path]) -> Run:
+    output = folder / "scores.parquet"
+    names = [str(file) for file in files]
+    return run_command("score", *names, "-o", str(output), "--force", "--device", "cpu")
+
+
+def measure_memory(n_events: int, few: int) -> list[Row]:
+    """Compare the memory of few and of many events."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        events = make_events(min(few, FEW))
+        short = _score(folder, [write_events(folder / "few.root", events, few)])
+        path = write_events(folder / "many.root", events, n_events // PASSES)
+        files = [folder / f"many-{i}.root" for i in range(PASSES)]
+        for file in files:
+            file.hardlink_to(path)
+        long = _score(folder, files)
+        size = path.stat().st_size * PASSES / 1e6
+    ratio = long.megabytes / short.megabytes
+    return [
+        Row(
+            what=f"peak memory, {n_events:,} events ({size:,.0f} MB read)",
+            unit="MB",
+            measured=Quartiles.of([long.megabytes]),
+            rival=f"{few:,} events",
+            theirs=Quartiles.of([short.megabytes]),
+            ratio=Quartiles.of([ratio]),
+            limit=Limit("ratio", "at most", ALLOWANCE),
+        ),
+        Row("  events/s of that run", "", Quartiles.of([n_events / long.seconds])),
+    ]
+
+
+def measure_start(rounds: int) -> list[Row]:
+    """Time commands from the shell's point of view."""
+    score = ("score", str(EXAMPLE), "--device", "cpu")
+    found = {}
+    for name, arguments in (("--help", ("--help",)), ("score examples/", score)):
+        run_command(*arguments)
+        found[name] = Quartiles.of(
+            [run_command(*arguments).seconds for _ in range(rounds)]
+        )
+    limits = (0.5, 5.0)
+    return [
+        Row(
+            what=f"smartfilter {name}",
+            unit="s",
+            measured=seconds,
+            limit=Limit("measured", "at most", limit),
+        )
+        for (name, seconds), limit in zip(found.items(), limits, strict=True)
+    ]
+
+
+def measure(n_events: int, rounds: int, few: int = FEW) -> Report:
+    """Measure both."""
+    settings = {"events": n_events, "few": few, "passes": PASSES, "rounds": rounds}
+    report = Report("memory and start", settings)
+    report.rows = [*measure_memory(n_events, few), *measure_start(rounds)]
+    return report
+
+
+@click.command()
+@click.option("--events", "n_events", default=1_000_000, show_default=True)
+@click.option("--few", default=FEW, show_default=True, help="Events of the short run.")
+@click.option("--rounds", default=5, show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="OUT.json")
+def command(n_events: int, few: int, rounds: int, output: Path | None) -> None:
+    """Measure memory and start."""
+    measure(n_events, rounds, few).publish(output)
+
+
+if __name__ == "__main__":
+    start(command)

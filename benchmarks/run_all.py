@@ -1,0 +1,123 @@
+"""Run all speed benchmarks one after another; about ten minutes on two free cores.
+
+python benchmarks/run_all.py -o output/benchmarks
+python benchmarks/run_all.py --table benchmarks/results  # the table of the README
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+from record import Row, start
+
+from smartfilter.errors import UsageError
+
+__all__ = ["COMMANDS", "command", "render_table", "update_readme"]
+
+HERE = Path(__file__).parent
+BEGIN = "<!-- speed: begin -->"
+END = "<!-- speed: end -->"
+COMMANDS = {
+    "preparation": ("preparation_speed.py",),
+    "network": ("network_speed.py",),
+    "score": ("score_speed.py",),
+    "event": ("event_speed.py",),
+    "generator": ("generator_speed.py",),
+    "gpu": ("gpu_speed.py",),
+    "memory": ("memory_and_start.py",),
+    "cost": ("cost_figure.py", "--figure", "{folder}/cost.png"),
+}
+"""Name of the JSON file -> command."""
+
+
+def render_table(folder: Path) -> str:
+    """Return the measured table as Markdown.
+
+    Parameters
+    ----------
+    folder : Path
+        With the JSON files of the commands; those that are absent are left out.
+    """
+    lines = [
+        "| what | smartfilter | rival | rival's | ratio | target | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    notes, machine = [], ""
+    for name in COMMANDS:
+        path = folder / f"{name}.json"
+        if not path.is_file():
+            continue
+        document = json.loads(path.read_text())
+        rows = [Row.from_json(row) for row in document["rows"]]
+        lines += [
+            f"| {' | '.join(cell.strip() for cell in row.cells)} |" for row in rows
+        ]
+        notes += [f"- {name}: {note}" for note in document["notes"]]
+        found = document["machine"]
+        packages = [f"{k} {v}" for k, v in found["packages"].items() if v]
+        machine = (
+            f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB; "
+            f"Python {found['python']}, {', '.join(packages)}"
+        )
+    return "\n".join([*lines, "", *notes, "", f"Machine: {machine}.", ""])
+
+
+def update_readme(readme: Path, table: str) -> None:
+    """Put the table between the two marks of a README.
+
+    Raises
+    ------
+    UsageError
+        If it lacks them.
+    """
+    text = readme.read_text()
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise UsageError(f"README: expected the marks {BEGIN} and {END} in {readme}")
+    readme.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}")
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder.")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Print the table of a folder as Markdown instead.",
+)
+@click.option(
+    "--readme",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Put that table into README.md beside this file instead.",
+)
+@click.option("--only", multiple=True, type=click.Choice(list(COMMANDS)))
+def command(
+    output: Path | None, table: Path | None, readme: Path | None, only: tuple[str, ...]
+) -> None:
+    """Run the benchmarks, each in a process of its own."""
+    if table is not None:
+        click.echo(render_table(table))
+        return
+    if readme is not None:
+        update_readme(HERE / "README.md", render_table(readme))
+        return
+    folder = output or Path("output/benchmarks")
+    failed = []
+    for name in only or COMMANDS:
+        script, *options = COMMANDS[name]
+        arguments = [option.format(folder=folder) for option in options]
+        arguments += ["-o", str(folder / f"{name}.json")]
+        run = subprocess.run([sys.executable, HERE / script, *arguments], check=False)
+        if run.returncode:
+            failed.append(name)
+    click.echo(render_table(folder))
+    if failed:
+        raise click.ClickException(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    start(command)
