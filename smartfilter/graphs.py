@@ -148,7 +148,8 @@ def prepare(
 
 def _prepare_block(events: Events, rules: Preset, words: Vocabulary) -> GraphBatch:
     """Return `prepare` of so many particles that temporary arrays stay in the cache."""
-    start = np.repeat(events.offsets[:-1], events.counts)
+    offsets = events.offsets
+    start = np.repeat(offsets[:-1], offsets[1:] - offsets[:-1])
     mother, reason = _find_mothers(events, start)
     dropped = rules.drop(events)
     layout = _lay_out(events, dropped, start, mother, reason)
@@ -232,13 +233,13 @@ def _fill_features(layout: Layout, rules: Preset) -> NDArray[np.float32]:
     """Return the feature matrix; differences are taken in float32."""
     rows, origin = layout.rows, rules.refer(layout)
     x = np.empty((len(rows), len(rules.features)), dtype=np.float32)
-    for k, (name, _) in enumerate(rules.features):
-        column = layout.events[name]
-        if name in rules.relative:
-            with np.errstate(invalid="ignore", over="ignore"):
-                np.subtract(column[rows], column[origin], out=x[:, k])
-        else:
-            x[:, k] = column[rows]
+    with np.errstate(invalid="ignore", over="ignore"):
+        for k, (name, _) in enumerate(rules.features):
+            column = layout.events[name]
+            if name in rules.relative:
+                np.subtract(column.take(rows), column.take(origin), out=x[:, k])
+            else:
+                x[:, k] = column.take(rows)
     return x
 
 

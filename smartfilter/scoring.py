@@ -233,7 +233,7 @@ class Scorer:
             scores=self._calibrate(logits, graph.event_type),
             scorable=scorable,
             reason=graph.reason,
-            n_nodes=np.diff(graph.offsets),
+            n_nodes=graph.offsets[1:] - graph.offsets[:-1],
         )
 
     def score_graph(self, graph: GraphBatch) -> NDArray[np.float32]:
