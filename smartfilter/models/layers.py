@@ -302,7 +302,7 @@ def _compress(x: Tensor, small: int = DENSE_NODES) -> Tensor:
     fast as its asinh.
     """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        exporting = _is_exporting()
+        exporting = is_exporting()
         if exporting:
             return torch.asinh(x)
     if x.shape[0] <= small:
