@@ -69,7 +69,7 @@ class GATGAP(nn.Module):
         event_type: Tensor,  # noqa: ARG002 - every network takes it
     ) -> Tensor:
         """Return logits, see `smartfilter.models`."""
-        neighbours = find_neighbours(mother, x)
+        neighbours = find_neighbours(mother, x, dense_nodes=-1)
         rows, event = find_rows(neighbours, x.shape[0]), find_events(offsets)
         h = torch.cat([self.embedding(pdg), x], dim=1)
         state = torch.zeros((offsets.shape[0] - 1, 0), dtype=x.dtype, device=x.device)

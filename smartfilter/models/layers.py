@@ -72,7 +72,7 @@ def find_neighbours(
     like : Tensor of float
         Gives the dtype of the weights.
     dense_nodes : int
-        Most nodes for which the matrix is filled, see `Neighbours`.
+        Most nodes for which the matrix is filled, see `Neighbours`; -1: never.
     """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
         exporting = is_exporting()
