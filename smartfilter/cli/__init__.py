@@ -28,6 +28,7 @@ COMMANDS = {
     "working-point": "Best threshold and sampling constant for your times.",
     "measure": "Run the chain with and without the filter and compare.",
     "decay-table": "Show how the Belle II decay table reaches Pythia.",
+    "report": "One HTML page of a training, evaluation or measurement.",
     "inspect": "Show what an event file or a model file holds.",
 }
 """Command -> its line in the help; the code is in the module of the same name."""

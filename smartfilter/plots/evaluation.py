@@ -29,6 +29,7 @@ __all__ = [
     "draw_history",
     "draw_roc",
     "draw_speedup",
+    "draw_training",
     "list_figures",
 ]
 
@@ -280,25 +281,40 @@ def _draw_speedup_curve(axes: Axes, model: _Model) -> None:
 
 def draw_history(document: Mapping[str, Any]) -> Figure:
     """Draw losses and AUC of the validation events against the epoch."""
-    figure, (losses, areas) = _make_figure(document, (13.0, 5.8), ncols=2)
+    histories = {m.name: m.curves["history"] for m in _list_models(document)}
+    return draw_training(histories)
+
+
+def draw_training(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Draw the histories of trainings.
+
+    Parameters
+    ----------
+    histories : mapping of str to sequence of mapping
+        Name of the model -> `smartfilter.training.history.find_history`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13.0, 5.8), layout="constrained")
+    losses, areas = figure.subplots(ncols=2)
     figure.suptitle("training history", x=0.01, ha="left", fontsize="medium")
-    for model in _list_models(document):
-        rows = model.curves["history"]
+    for k, (name, rows) in enumerate(histories.items()):
         if not rows:
             continue
+        color, dashes, marker = _LINES[k % len(_LINES)]
         column = partial(_read_column, rows)
         epoch = column("epoch") + 1
         best = int(np.argmin(column("validation_loss")))
-        style = {"color": model.color, "linestyle": model.dashes}
+        style = {"color": color, "linestyle": dashes}
         losses.plot(epoch, column("train_loss"), **{**style, "linewidth": 1.0})
-        for axes, name in ((losses, "validation_loss"), (areas, "validation_auc")):
-            axes.plot(epoch, column(name), label=model.name, **style)
+        for axes, key in ((losses, "validation_loss"), (areas, "validation_auc")):
+            axes.plot(epoch, column(key), label=name, **style)
             axes.plot(
                 epoch[best],
-                column(name)[best],
-                marker=model.marker,
+                column(key)[best],
+                marker=marker,
                 markersize=10,
-                color=model.color,
+                color=color,
                 markeredgecolor="black",
                 linestyle="none",
                 label=f"epoch {epoch[best]:.0f}, kept",

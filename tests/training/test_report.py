@@ -322,6 +322,15 @@ def test_evaluate_command_writes_numbers_and_figures(capsys, tmp_path, data, exa
     code, text = run(capsys, exact, data, "-o", output)
     assert code == 2
     assert "exists; use --force" in text
+    assert call("report", output, "--json") == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["sections"] == ["Evaluation"]
+    assert page["n_figures"] == len(figures)
+    html = (output / "report.html").read_text()
+    metrics = document["skims"]["toy"]
+    assert f"{metrics['auc']:.4f} ± {metrics['auc_error']:.4f}" in html
+    for sample in document["models"][0]["bias"]["toy"]["samples"].values():
+        assert f"<td>{sample['n_eff']:,.0f}</td>" in html
 
 
 def test_evaluate_command_unknown_event_type_is_the_default(
