@@ -266,7 +266,9 @@ def test_exported_network_repeats_torchscript(tmp_path: Path):
         settings={},
         n_parameters=0,
     )
-    network = make_network()
+    network = make_network(standardise=True).train()
+    network(*make_batch([20, 30, 5], seed=3))
+    network.eval()
     done = onnx_export.export_network(network, info, tmp_path / "m.onnx")
     assert done.largest_difference < 1e-4
     document = (tmp_path / "m.json").read_text()

@@ -9,6 +9,7 @@ from smartfilter.errors import UsageError
 from smartfilter.events import EVENT_TYPES
 from smartfilter.models.kinematics import N_EVENT, N_NODE, Kinematics
 from smartfilter.models.layers import EventTypeEmbedding, count_nodes
+from smartfilter.models.scaling import RunningStandardise
 from smartfilter.models.trees import (
     Links,
     add_up,
@@ -107,6 +108,9 @@ class SubtreeNetwork(nn.Module):
         Width of the hidden layer of the head.
     n_event_type : int
         Width of the embedding of the event type.
+    standardise : bool
+        Whether features of nodes and events are standardised, which speeds up the
+        training.
 
     Raises
     ------
@@ -128,6 +132,7 @@ class SubtreeNetwork(nn.Module):
         n_heads: int = 4,
         n_readout: int = 128,
         n_event_type: int = 8,
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         if n_features != _N_FEATURES:
@@ -141,6 +146,8 @@ class SubtreeNetwork(nn.Module):
                 f"got {n_units}"
             )
         self.kinematics = Kinematics(vocabulary, n_tokens)
+        self.scale_node = RunningStandardise(N_NODE) if standardise else None
+        self.scale_event = RunningStandardise(N_EVENT) if standardise else None
         self.embedding = nn.Embedding(n_tokens, n_embedding)
         self.input = nn.Linear(N_NODE + n_embedding, n_units)
         self.blocks = nn.ModuleList(_Block(n_units, n_hidden) for _ in range(n_blocks))
@@ -172,6 +179,10 @@ class SubtreeNetwork(nn.Module):
         node, event, beauty = self.kinematics(
             x, pdg, descendants, daughters, above, offsets
         )
+        if self.scale_node is not None:
+            node = self.scale_node(node)
+        if self.scale_event is not None:
+            event = self.scale_event(event)
         h = self.input(torch.cat([node, self.embedding(pdg)], dim=1))
         for block in self.blocks:
             h = block(h, descendants, daughters, above)

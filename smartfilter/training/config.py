@@ -42,6 +42,9 @@ class TrainingConfig(BaseModel):
     """Keywords of the network besides n_features, n_tokens and n_skims."""
     preset: str = "smart_background"
     """Preparation preset."""
+    initialise_from: str | None = None
+    """Model file whose parameters the network starts from; see
+    `smartfilter.training.initialise`."""
     skims: dict[str, int | None] = Field(default_factory=dict)
     """Skim name -> code, or a list of names; the first is the main skim. By default
     every label of the data that some events of each split pass and some fail."""
@@ -66,7 +69,8 @@ class TrainingConfig(BaseModel):
     stop_min_delta: float = Field(default=0.0, ge=0)
     """Difference of losses from which one is better, for ``stop_patience``."""
     max_minutes: float | None = Field(default=None, gt=0)
-    """The training stops behind the epoch that exceeds this time."""
+    """The training stops behind the epoch that exceeds this time; with one thread it is
+    processor time, which other work on the machine does not change."""
     training_events: int | None = Field(default=None, ge=2)
     """Most training events, half of which pass a skim and half fail all; a function of
     the data and ``split_seed``, so the same ones for all networks and seeds."""
@@ -90,6 +94,11 @@ class TrainingConfig(BaseModel):
     as they occur; see `smartfilter.training.streams.balance`."""
     loss_weight: dict[str, float] = Field(default_factory=dict)
     """Skim name -> relative weight of its loss, by default 1."""
+    auxiliary: tuple[str, ...] = ()
+    """Event-level variables that the network predicts while it is trained, see
+    `smartfilter.training.auxiliary`."""
+    auxiliary_weight: float = Field(default=0.05, gt=0)
+    """Factor of their mean squared error beside the loss of the skims."""
     unknown_event_type_share: float = Field(default=0.1, ge=0, le=1)
     """Share of training events whose type is hidden from the network, so that it can
     score events of unknown type."""

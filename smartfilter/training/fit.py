@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from smartfilter.models import NETWORKS, build
 from smartfilter.models.constants import set_constants
 from smartfilter.presets import get_preset
 from smartfilter.scoring import limit_threads, resolve_device
+from smartfilter.training.auxiliary import AuxiliaryLoss, strip_outputs
 from smartfilter.training.classifier import FINGERPRINT, Classifier, History
+from smartfilter.training.initialise import initialise
 from smartfilter.training.losses import make_loss
 from smartfilter.training.streams import PREDICTION_EVENTS, EpochStream, FixedStream
 
@@ -63,7 +66,8 @@ class FitResult:
         With the parameters of the best epoch.
     history : list of dict
         Per epoch: epoch, train_loss, validation_loss, validation_auc (mean over the
-        skims), learning_rate, seconds, and with several skims auc_<skim> each.
+        skims), learning_rate, seconds, and with several skims auc_<skim> each. With one
+        thread, seconds are processor time.
     settings : dict
         Keywords that built the network.
     stopped : str
@@ -118,13 +122,16 @@ def fit(
     InputError
         If a split lacks passing or failing events of a skim.
     UsageError, DeviceError
-        If network, settings or device do not exist, or the checkpoint is of another
-        configuration or other data.
+        If network, settings or device do not exist, the checkpoint is of another
+        configuration or other data, or the model to start from does not fit.
+    ModelFileError
+        If the model to start from cannot be read.
     """
     fingerprint = _identify(dataset, config)
     start = checkpoint if checkpoint and resume and checkpoint.exists() else None
     if start is not None:
         _require_same(start, fingerprint)
+    _require_variables(dataset, config)
     settings = _complete_settings(dataset, config, n_tokens)
     device = resolve_device(config.device)
     with torch.random.fork_rng(devices=[]), limit_threads(config.threads):
@@ -133,9 +140,23 @@ def fit(
         sample = dataset.find("train")[:STANDARDISATION_EVENTS]
         nodes = dataset.gather(sample)
         set_constants(network, nodes.x, nodes.pdg)
+        if config.initialise_from is not None:
+            initialise(
+                network,
+                config.initialise_from,
+                config=config,
+                settings=settings,
+                skims=dataset.skims,
+            )
         streams = EpochStream(dataset, config), FixedStream(dataset, config)
-        history = History(history_file, config.max_minutes)
-        loss = make_loss(dataset, config)
+        history = History(
+            history_file,
+            config.max_minutes,
+            time.process_time if config.threads == 1 else time.perf_counter,
+        )
+        loss = AuxiliaryLoss(
+            make_loss(dataset, config), len(dataset.skims), config.auxiliary_weight
+        )
         module = Classifier(
             network, config, streams[0], loss, dataset.skims, fingerprint
         )
@@ -150,9 +171,23 @@ def fit(
                     raise KeyboardInterrupt from None
                 raise
     network.load_state_dict(history.best)
+    if config.auxiliary:
+        network, settings = strip_outputs(
+            network, config.network, settings, len(dataset.skims)
+        )
     return FitResult(
         network.cpu().eval(), history.rows, settings, _explain_end(history, config)
     )
+
+
+def _require_variables(dataset: GraphDataset, config: TrainingConfig) -> None:
+    """Refuse a data set that was not read for the auxiliary targets."""
+    n_variables = dataset.variables.shape[1]
+    if n_variables != len(config.auxiliary):
+        raise UsageError(
+            f"data set: expected the variables of 'auxiliary', "
+            f"{', '.join(config.auxiliary) or 'none'}, got {n_variables}; read it with them"
+        )
 
 
 def _complete_settings(
@@ -163,7 +198,7 @@ def _complete_settings(
         **config.settings,
         "n_features": dataset.x.shape[1],
         "n_tokens": n_tokens,
-        "n_skims": len(dataset.skims),
+        "n_skims": len(dataset.skims) + len(config.auxiliary),
     }
     network = NETWORKS.get(config.network)
     if network and "features" in inspect.signature(network).parameters:
@@ -182,7 +217,9 @@ def _explain_end(history: History, config: TrainingConfig) -> str:
 def _identify(dataset: GraphDataset, config: TrainingConfig) -> str:
     """Return what a fit depends on as text."""
     document = {
-        "config": config.model_dump(mode="json", exclude={"threads", "device"}),
+        "config": config.model_dump(
+            mode="json", exclude={"threads", "device", "max_minutes"}
+        ),
         "skims": dataset.skims,
         "n_events": len(dataset),
         "n_nodes": len(dataset.x),

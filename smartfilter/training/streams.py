@@ -10,6 +10,7 @@ from torch import Tensor
 
 from smartfilter.errors import InputError
 from smartfilter.events import UNKNOWN_EVENT_TYPE
+from smartfilter.training.auxiliary import RankScale
 from smartfilter.training.dataset import GraphBatchTensors
 from smartfilter.training.losses import find_importance
 
@@ -24,9 +25,15 @@ __all__ = ["PREDICTION_EVENTS", "Batch", "EpochStream", "FixedStream", "balance"
 PREDICTION_EVENTS = 128
 """Events per batch where there is no gradient: what stays in a CPU's cache."""
 
+_RANKED_EVENTS = 20_000
+"""Drawn events among which auxiliary targets are ranked."""
+
 
 class Batch(tuple[GraphBatchTensors, Tensor, Tensor]):
-    """Inputs, labels (n_batch, n_skims) as float and weights of the loss, the same."""
+    """Inputs, labels (n_batch, n_skims) as float and weights of the loss, the same.
+
+    Training batches have auxiliary targets as further columns of the labels.
+    """
 
     __slots__ = ()
 
@@ -144,7 +151,14 @@ class EpochStream:
         self._dataset = dataset
         self._config = config
         self._pools = _Pools(dataset, "train", config)
+        self._scale = self._measure_scale() if dataset.variables.shape[1] else None
         self.epoch = 0
+
+    def _measure_scale(self) -> RankScale:
+        """Return the ranks of the auxiliary targets among events as they are drawn."""
+        generator = torch.Generator().manual_seed(self._config.seed)
+        index = self._pools.draw(generator)[:_RANKED_EVENTS]
+        return RankScale.measure(self._dataset.variables[index])
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -165,10 +179,16 @@ class EpochStream:
             yield Batch(
                 (
                     batch._replace(event_type=event_type),
-                    self._dataset.passes[part].float(),
+                    self._read_targets(part),
                     self._pools.weight[part],
                 )
             )
+
+    def _read_targets(self, index: Tensor) -> Tensor:
+        passes = self._dataset.passes[index].float()
+        if self._scale is None:
+            return passes
+        return torch.cat([passes, self._scale(self._dataset.variables[index])], dim=1)
 
 
 class FixedStream:

@@ -28,6 +28,7 @@ from smartfilter.training.assessment import (
 )
 from smartfilter.training.dataset import load_dataset
 from smartfilter.training.fit import FitResult, fit, predict
+from smartfilter.training.initialise import describe_start
 from smartfilter.training.recalibration import CalibrationSample, calibrate_skim
 from smartfilter.training.retention import find_retention_rates
 from smartfilter.training.split import SPLITS, Split
@@ -105,7 +106,8 @@ def train_model(
     history_file : Path, optional
         CSV file with one row per epoch.
     checkpoint : Path, optional
-        File from which an interrupted training can go on; removed in the end.
+        File from which an interrupted training can go on; removed in the end, but kept
+        when the budget was spent: a larger ``max_minutes`` goes on from there.
     resume : bool
         Go on from the checkpoint if there is one.
 
@@ -124,6 +126,7 @@ def train_model(
         split=split,
         max_events=config.max_events,
         failing_share=config.failing_share,
+        variables=config.auxiliary,
         advance=advance,
     )
     log.info("%d events, %d unscorable", len(dataset), dataset.n_unscorable)
@@ -190,7 +193,7 @@ def train_on(
         assessment = _assess_test(result, dataset, info, config)
         info = replace(info, training={**info.training, **summarise(assessment)})
         digest = save_model(output, result.network, info)
-    if checkpoint is not None:
+    if checkpoint is not None and result.stopped != "minutes":
         checkpoint.unlink(missing_ok=True)
     return TrainingResult(Path(output), digest, info, result.history, assessment)
 
@@ -279,6 +282,7 @@ def _describe(
     result: FitResult,
 ) -> dict[str, Any]:
     """Return the provenance that the model file carries."""
+    source = config.initialise_from
     return {
         "files": [Path(file).name for file in dataset.files],
         "productions": _read_productions(dataset.files),
@@ -294,6 +298,7 @@ def _describe(
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,
+        **({"started_from": describe_start(source)} if source is not None else {}),
     }
 
 

@@ -36,6 +36,7 @@ def test_shipped_configuration_trains_and_scores(name, datasets, events, tmp_pat
         epochs=1,
         batch_size=16,
         split_fractions=(0.4, 0.3, 0.3),
+        auxiliary=(),
     )
     path = tmp_path / "model.pt"
     result = train_on(datasets[config.preset], path, config)
