@@ -13,10 +13,11 @@ import re
 import socket
 import tempfile
 import threading
+import time
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -51,9 +52,22 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 one ends the others."""
 
 _CONNECT_SECONDS = 20
+
+_START_SECONDS = 120.0
+"""How long local workers may take to start, or to come back after all of them died."""
+
+_END_SECONDS = 20.0
+_LOOK_SECONDS = 5.0
+"""After this wait for a result it is seen whether there are workers."""
+
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?(?P<host>[^/]+):(?P<port>\d{1,5})")
 _LOST_WORKERS = 5
 """Workers that may die with an item before the item is held to be the cause."""
+
+_WHY_NO_WORKERS = (
+    "is there memory for them, and may this user start processes (ulimit -u)? "
+    "--workers 1 needs none"
+)
 
 _REMEMBERED = threading.local()
 
@@ -137,10 +151,19 @@ def _call(function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
 
 
 class _Dask(Workers):
-    """Works on the workers of a Dask client."""
+    """Works on the workers of a Dask client.
 
-    def __init__(self, client: Any) -> None:
+    Parameters
+    ----------
+    client : distributed.Client
+    patience : float, optional
+        Seconds without any worker after which the work is given up; by default it waits,
+        as batch systems may start workers hours later.
+    """
+
+    def __init__(self, client: Any, patience: float | None = None) -> None:
         self._client = client
+        self._patience = patience
 
     def _limit(self) -> int:
         """Return how many items may be under way; workers come and go."""
@@ -164,12 +187,30 @@ class _Dask(Workers):
             finally:
                 self._client.cancel([future for _, future in waiting])
 
-    @staticmethod
-    def _next(waiting: deque[tuple[Item, Any]]) -> tuple[Item, Any]:
+    def _next(self, waiting: deque[tuple[Item, Any]]) -> tuple[Item, Any]:
         item, future = waiting[0]
-        outcome = future.result()
+        outcome = self._wait(future)
         waiting.popleft()
         return item, outcome.get()
+
+    def _wait(self, future: Any) -> Any:
+        """Return the result of a future, as long as there may be one."""
+        if self._patience is None:
+            return future.result()
+        last_seen = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=_LOOK_SECONDS)
+            except TimeoutError:
+                if future.done():
+                    raise
+            if self._client.nthreads():
+                last_seen = time.monotonic()
+            elif time.monotonic() - last_seen > self._patience:
+                raise DeviceError(
+                    "workers: expected those that died to be started again, got none "
+                    f"for {self._patience:g} s; {_WHY_NO_WORKERS}"
+                )
 
 
 @contextmanager
@@ -224,7 +265,8 @@ def open_workers(n_workers: int = 1, address: str | None = None) -> Iterator[Wor
         yield _Here()
         return
     with ExitStack() as stack:
-        yield _Dask(stack.enter_context(_connect(n_workers, address)))
+        client = stack.enter_context(_connect(n_workers, address))
+        yield _Dask(client, _START_SECONDS if address is None else None)
 
 
 def _import_dask() -> tuple[Any, Any]:
@@ -303,16 +345,25 @@ def _start_cluster(n_workers: int) -> Iterator[Any]:
     """Start processes on this machine that talk to each other encrypted.
 
     Without that, whoever can reach the port on a shared machine could run code in them.
+
+    Raises
+    ------
+    DeviceError
+        If not all of them start within `_START_SECONDS`.
     """
     _, distributed = _import_dask()
     try:
         security = distributed.Security.temporary()
     except ImportError as error:
         raise MissingPackageError("cryptography", "dask") from error
-    with (
-        tempfile.TemporaryDirectory(prefix="smartfilter-dask-") as folder,
-        distributed.LocalCluster(
-            n_workers=n_workers,
+    with ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(
+                prefix="smartfilter-dask-", ignore_cleanup_errors=True
+            )
+        )
+        cluster = distributed.LocalCluster(
+            n_workers=0,
             threads_per_worker=1,
             memory_limit=0,
             dashboard_address=None,
@@ -321,7 +372,34 @@ def _start_cluster(n_workers: int) -> Iterator[Any]:
             preload=[_IGNORE_INTERRUPTS],
             security=security,
             silence_logs=logging.ERROR,
-        ) as cluster,
-        distributed.Client(cluster, security=security, set_as_default=False) as client,
-    ):
+            death_timeout=_START_SECONDS,
+        )
+        stack.callback(_end_cluster, cluster)
+        client = stack.enter_context(
+            distributed.Client(
+                cluster,
+                security=security,
+                set_as_default=False,
+                timeout=_CONNECT_SECONDS,
+            )
+        )
+        _start_workers(cluster, client, n_workers)
         yield client
+
+
+def _start_workers(cluster: Any, client: Any, n_workers: int) -> None:
+    """Start the workers of an empty cluster, all of them in bounded time."""
+    cluster.scale(n_workers)
+    try:
+        client.wait_for_workers(n_workers, timeout=_START_SECONDS)
+    except TimeoutError as error:
+        raise DeviceError(
+            f"workers: expected {n_workers} processes within {_START_SECONDS:g} s, got "
+            f"{len(client.nthreads())}; {_WHY_NO_WORKERS}"
+        ) from error
+
+
+def _end_cluster(cluster: Any) -> None:
+    """Close a cluster; a part of it that does not answer ends with this process."""
+    with suppress(TimeoutError):
+        cluster.close(timeout=_END_SECONDS)
