@@ -425,6 +425,9 @@ def _end_cluster(cluster: Any) -> None:
 
 def _find_reason(error: BaseException) -> str:
     """Return what began it: Dask's own errors say no more than that it failed."""
-    while (before := error.__cause__ or error.__context__) is not None:
-        error = before
-    return " ".join(str(error).split()) or type(error).__name__
+    reason = type(error).__name__
+    earlier: BaseException | None = error
+    while earlier is not None:
+        reason = " ".join(str(earlier).split()) or reason
+        earlier = earlier.__cause__ or earlier.__context__
+    return reason
