@@ -105,6 +105,12 @@ class Campaign:
     n_resumed: int = 0
     finished: list[Finished] = field(default_factory=list)
 
+    def discard(self, file: str) -> None:
+        """Remove the parts of a file: of a bad one no run can use any."""
+        for piece in self.finished:
+            if piece.file == file and self.store is not None:
+                self.store.discard(piece.key)
+
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the documents of the parts, in order."""
         for piece in self.finished:
@@ -177,6 +183,7 @@ def run_pieces(
                 continue
             if _UNREADABLE in part.document:
                 if not skip_bad_files:
+                    campaign.discard(piece.file)
                     raise InputError(part.document[_UNREADABLE])
                 campaign.skipped[piece.file] = part.document[_UNREADABLE]
                 continue

@@ -13,11 +13,14 @@ import re
 import socket
 import tempfile
 import threading
+import time
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -51,9 +54,22 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 one ends the others."""
 
 _CONNECT_SECONDS = 20
+
+_START_SECONDS = 120.0
+"""How long local workers may take to start, or to come back after all of them died."""
+
+_END_SECONDS = 20.0
+_LOOK_SECONDS = 5.0
+"""After this wait for a result it is seen whether there are workers."""
+
 _ADDRESS = re.compile(r"(?:(?:tcp|tls)://)?(?P<host>[^/]+):(?P<port>\d{1,5})")
 _LOST_WORKERS = 5
 """Workers that may die with an item before the item is held to be the cause."""
+
+_WHY_NO_WORKERS = (
+    "is there memory for them, and may this user start processes (ulimit -u)? "
+    "--workers 1 needs none"
+)
 
 _REMEMBERED = threading.local()
 
@@ -142,10 +158,19 @@ def _call(function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
 
 
 class _Dask(Workers):
-    """Works on the workers of a Dask client."""
+    """Works on the workers of a Dask client.
 
-    def __init__(self, client: Any) -> None:
+    Parameters
+    ----------
+    client : distributed.Client
+    patience : float, optional
+        Seconds without any worker after which the work is given up; by default it waits,
+        as batch systems may start workers hours later.
+    """
+
+    def __init__(self, client: Any, patience: float | None = None) -> None:
         self._client = client
+        self._patience = patience
 
     def _limit(self) -> int:
         """Return how many items may be under way; workers come and go."""
@@ -169,12 +194,30 @@ class _Dask(Workers):
             finally:
                 self._client.cancel([future for _, future in waiting])
 
-    @staticmethod
-    def _next(waiting: deque[tuple[Item, Any]]) -> tuple[Item, Any]:
+    def _next(self, waiting: deque[tuple[Item, Any]]) -> tuple[Item, Any]:
         item, future = waiting[0]
-        outcome = future.result()
+        outcome = self._wait(future)
         waiting.popleft()
         return item, outcome.get()
+
+    def _wait(self, future: Any) -> Any:
+        """Return the result of a future, as long as there may be one."""
+        if self._patience is None:
+            return future.result()
+        last_seen = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=_LOOK_SECONDS)
+            except TimeoutError:
+                if future.done():
+                    raise
+            if self._client.nthreads():
+                last_seen = time.monotonic()
+            elif time.monotonic() - last_seen > self._patience:
+                raise DeviceError(
+                    "workers: expected those that died to be started again, got none "
+                    f"for {self._patience:g} s; {_WHY_NO_WORKERS}"
+                )
 
 
 @contextmanager
@@ -229,7 +272,8 @@ def open_workers(n_workers: int = 1, address: str | None = None) -> Iterator[Wor
         yield _Here()
         return
     with ExitStack() as stack:
-        yield _Dask(stack.enter_context(_connect(n_workers, address)))
+        client = stack.enter_context(_connect(n_workers, address))
+        yield _Dask(client, _START_SECONDS if address is None else None)
 
 
 def _import_dask() -> tuple[Any, Any]:
@@ -308,15 +352,25 @@ def _start_cluster(n_workers: int) -> Iterator[Any]:
     """Start processes on this machine that talk to each other encrypted.
 
     Without that, whoever can reach the port on a shared machine could run code in them.
+
+    Raises
+    ------
+    DeviceError
+        If not all of them start within `_START_SECONDS`.
     """
     _, distributed = _import_dask()
     try:
         security = distributed.Security.temporary()
     except ImportError as error:
         raise MissingPackageError("cryptography", "dask") from error
-    with (
-        tempfile.TemporaryDirectory(prefix="smartfilter-dask-") as folder,
-        distributed.LocalCluster(
+    with ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(
+                prefix="smartfilter-dask-", ignore_cleanup_errors=True
+            )
+        )
+        start = partial(
+            distributed.LocalCluster,
             n_workers=n_workers,
             threads_per_worker=1,
             memory_limit=0,
@@ -325,8 +379,60 @@ def _start_cluster(n_workers: int) -> Iterator[Any]:
             local_directory=folder,
             preload=[_IGNORE_INTERRUPTS],
             security=security,
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        distributed.Client(cluster, security=security, set_as_default=False) as client,
-    ):
+            silence_logs=logging.CRITICAL,
+            death_timeout=_START_SECONDS,
+        )
+        try:
+            cluster = _in_time(start, _START_SECONDS + _END_SECONDS)
+            stack.callback(_end_cluster, cluster)
+            client = distributed.Client(
+                cluster,
+                security=security,
+                set_as_default=False,
+                timeout=_CONNECT_SECONDS,
+            )
+            stack.enter_context(client)
+            client.wait_for_workers(n_workers, timeout=_START_SECONDS)
+        except Exception as error:
+            raise DeviceError(
+                f"workers: expected {n_workers} processes on this machine within "
+                f"{_START_SECONDS:g} s, got an error ({_find_reason(error)}); "
+                f"{_WHY_NO_WORKERS}"
+            ) from error
         yield client
+
+
+def _in_time(function: Callable[[], Result], seconds: float) -> Result:
+    """Return what a function returns; whatever it waits for, it is not waited for longer.
+
+    Raises
+    ------
+    TimeoutError
+        If it takes longer; its thread ends with this process.
+    """
+    done: Future[Result] = Future()
+
+    def call() -> None:
+        try:
+            done.set_result(function())
+        except BaseException as error:  # noqa: BLE001  raised in the other thread
+            done.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return done.result(seconds)
+
+
+def _end_cluster(cluster: Any) -> None:
+    """Close a cluster; a part of it that does not answer ends with this process."""
+    with suppress(TimeoutError):
+        cluster.close(timeout=_END_SECONDS)
+
+
+def _find_reason(error: BaseException) -> str:
+    """Return what began it: Dask's own errors say no more than that it failed."""
+    reason = type(error).__name__
+    earlier: BaseException | None = error
+    while earlier is not None:
+        reason = " ".join(str(earlier).split()) or reason
+        earlier = earlier.__cause__ or earlier.__context__
+    return reason

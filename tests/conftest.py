@@ -79,7 +79,7 @@ def wait_for_parts() -> Callable[[Path, int], None]:
     def wait(output: Path, n_parts: int) -> None:
         folder = output.with_name(f".{output.name}.parts")
         deadline = time.monotonic() + 120
-        while len(list(folder.glob("*.npz"))) < n_parts:
+        while len(list(folder.glob("[!.]*.npz"))) < n_parts:
             assert time.monotonic() < deadline, "the run makes no progress"
             time.sleep(0.02)
 

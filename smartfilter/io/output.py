@@ -30,6 +30,7 @@ __all__ = [
     "check_output",
     "dump_metadata",
     "find_temporaries",
+    "name_temporary",
     "translate_write_errors",
 ]
 
@@ -60,6 +61,11 @@ def check_output(path: Path, *, force: bool) -> None:
         )
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"output: folder '{path.parent}' cannot be written to")
+
+
+def name_temporary(path: Path) -> Path:
+    """Return a path beside another, which nobody can guess, for what is not complete."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part{path.suffix}")
 
 
 def find_temporaries(folder: Path, stem: str, suffix: str) -> list[Path]:
@@ -158,8 +164,7 @@ class OutputFile(ABC):
         self.path = Path(path)
         self._force = force
         check_output(self.path, force=force)
-        name = f".{self.path.stem}.{uuid.uuid4().hex}.part{self.path.suffix}"
-        self._temporary = self.path.with_name(name)
+        self._temporary = name_temporary(self.path)
         self._open = True
 
     @abstractmethod

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import stat
-import uuid
 import zipfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from smartfilter.io.output import (
     check_output,
     dump_metadata,
     find_temporaries,
+    name_temporary,
     translate_write_errors,
 )
 
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 _RUN = "run.json"
 _DOCUMENT = "document"
+_PART = re.compile(r"[^.].*\.npz")
 _GROUPS = ("particles", "labels", "variables")
 
 
@@ -154,7 +155,7 @@ class PartStore:
                 "removed and the run starts anew"
             )
         for path in self.folder.iterdir():
-            if path.suffix == ".npz" and zipfile.is_zipfile(path):
+            if _PART.fullmatch(path.name) and zipfile.is_zipfile(path):
                 self._keys.add(path.stem)
             elif path != run:
                 path.unlink()
@@ -185,6 +186,11 @@ class PartStore:
         """Forget all parts: they are removed at the end of the block."""
         self._keys.clear()
 
+    def discard(self, key: str) -> None:
+        """Remove a part, if it is there."""
+        self._keys.discard(key)
+        (self.folder / f"{key}.npz").unlink(missing_ok=True)
+
     def save(self, key: str, part: Part) -> None:
         """Keep a part; complete or not at all.
 
@@ -195,7 +201,7 @@ class PartStore:
         """
         path = self.folder / f"{key}.npz"
         document = np.frombuffer(dump_metadata(part.document).encode(), dtype=np.uint8)
-        temporary = self._name_temporary()
+        temporary = name_temporary(path)
         with translate_write_errors(path):
             with temporary.open("wb") as file:
                 arrays: dict[str, Any] = {**part.arrays, _DOCUMENT: document}
@@ -232,11 +238,9 @@ class PartStore:
             document: dict[str, Any] = json.loads(file[_DOCUMENT].tobytes())
         return document
 
-    def _name_temporary(self) -> Path:
-        return self.folder / uuid.uuid4().hex
-
-    def _write(self, path: Path, content: bytes) -> None:
-        temporary = self._name_temporary()
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        temporary = name_temporary(path)
         temporary.write_bytes(content)
         temporary.replace(path)
 
