@@ -28,6 +28,7 @@ LAYERS = (
     {"event_reader", "filter_counts", "score_files"},
     {"module", "training_writer", "pipeline", "training"},
     {"plots", "cli"},
+    {"__main__"},
 )
 """A room may import from its own layer and from those above it in this list."""
 
