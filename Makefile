@@ -7,9 +7,9 @@ PACKAGE ?= --editable .
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORKERS ?= 2
-EXTRAS = pipeline,geant4,train,plot,onnx
+EXTRAS = pipeline,geant4,train,plot,onnx,hepmc,dask
 
-.PHONY: score test lint measure measure-geant4 clean
+.PHONY: score test lint measure measure-geant4 fuzz clean
 
 score: $(VENV)/core
 	$(BIN)/smartfilter score examples/events.root --skim feiHadronicB0
@@ -26,8 +26,14 @@ measure: $(VENV)/tools
 	$(BIN)/smartfilter measure --workers $(WORKERS) --output output/measure --force
 
 measure-geant4: $(VENV)/tools
-	$(BIN)/smartfilter measure --detector geant4 --workers $(WORKERS) \
-	  --output output/measure-geant4 --force
+	$(BIN)/smartfilter measure --detector geant4 --workers $(WORKERS) -n 16000 \
+	  --threshold 0.168 --threshold 0.135 --threshold 0.101 --threshold 0.067 \
+	  --threshold 0.034 --output output/measure-geant4 --force
+
+fuzz: $(VENV)/tools
+	mkdir -p output
+	$(BIN)/python benchmarks/fuzz.py --minutes $(or $(MINUTES),30) \
+	  -o output/fuzz.json --keep output/fuzz
 
 # numba does not notice edits in files that a kernel calls: clean after editing one.
 clean:

@@ -273,18 +273,27 @@ class DecisionSettings:
             for name in (*EVENT_TYPES, None)
         )
 
-    def with_working_point(self, point: SavedWorkingPoint) -> DecisionSettings:
+    def with_working_point(
+        self, point: SavedWorkingPoint, event_type: str | None = None
+    ) -> DecisionSettings:
         """Return the same with thresholds, constants and maximum weight of a file.
 
         It replaces what the model recommends for its own times; a and b of ``official``
         stay. The caller compares skims and model with
         `smartfilter.working_point_file.SavedWorkingPoint.require_match`.
+
+        Parameters
+        ----------
+        point : SavedWorkingPoint
+        event_type : str, optional
+            Take the constants of this event type, where the file has them.
         """
+        found = point.get_type(event_type)
         skims = tuple(
             replace(
                 skim,
-                threshold=point.thresholds[skim.name],
-                constant=point.constants[skim.name],
+                threshold=found.thresholds[skim.name],
+                constant=found.constants[skim.name],
             )
             for skim in self.skims
         )

@@ -29,6 +29,7 @@ __all__ = [
     "StatusBit",
     "concatenate",
     "encode_event_type",
+    "invariant_mass",
     "offsets_from_counts",
 ]
 
@@ -86,6 +87,22 @@ def offsets_from_counts(counts: NDArray[Any]) -> NDArray[np.int64]:
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
     return offsets
+
+
+def invariant_mass(
+    energy: NDArray[Any], px: NDArray[Any], py: NDArray[Any], pz: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Return sqrt(E^2 - p^2) in GeV, 0 where that is below the resolution of the input.
+
+    Parameters
+    ----------
+    energy, px, py, pz : ndarray of float, shape (n_particles,)
+        GeV.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        e, x, y, z = (c.astype(np.float64) for c in (energy, px, py, pz))
+        square = e * e - (x * x + y * y + z * z)
+        return np.sqrt(np.clip(square, 0.0, None)).astype(np.float32)
 
 
 def encode_event_type(name: str) -> int:
@@ -253,11 +270,9 @@ class Events:
             starts = np.repeat(offsets[:-1], counts)
             columns["array_index"] = (np.arange(offsets[-1]) - starts).astype(np.int32)
         if "mass" not in columns and {"energy", "px", "py", "pz"} <= set(columns):
-            p2 = sum(
-                np.square(columns[k].astype(np.float64)) for k in ("px", "py", "pz")
+            columns["mass"] = invariant_mass(
+                *(columns[name] for name in ("energy", "px", "py", "pz"))
             )
-            m2 = np.square(columns["energy"].astype(np.float64)) - p2
-            columns["mass"] = np.sqrt(np.clip(m2, 0.0, None)).astype(np.float32)
         return cls.from_columns(offsets, columns, file=file, **ids)
 
     @classmethod

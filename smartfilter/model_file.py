@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LoadedModel",
     "default_model_path",
+    "find_model",
     "load_model",
     "load_module",
     "read_model_info",
@@ -47,6 +48,7 @@ _JSON = "extra/smartfilter.json"
 _DIGEST = "extra/smartfilter.sha256"
 _FOLDER = "archive"
 _DEBUG = ".debug_pkl"
+_MAX_RATIO = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,21 @@ class LoadedModel:
 def default_model_path() -> Path:
     """Return the path of the model file that smartfilter ships."""
     return Path(str(resources.files("smartfilter") / "data" / "gcn.pt"))
+
+
+def find_model(name: str | Path) -> Path:
+    """Return the path of a model file; a bare name also means a shipped one.
+
+    Parameters
+    ----------
+    name : str or Path
+        A path; or ``gcn``, ``subtree``, where there is no file of that name.
+    """
+    path = Path(name)
+    if path.suffix or path.name != str(path) or path.exists():
+        return path
+    shipped = default_model_path().with_name(f"{path}.pt")
+    return shipped if shipped.is_file() else path
 
 
 @contextmanager
@@ -156,7 +173,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     Parameters
     ----------
     path : str or Path
-        ``.onnx`` for an ONNX network with its ``.json`` beside it.
+        As of `find_model`; ``.onnx`` for an ONNX network with its ``.json`` beside it.
     device : str or torch.device
         Where the network shall be; ONNX networks stay on the CPU.
 
@@ -167,7 +184,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
     MissingPackageError
         If it is an ONNX network and onnxruntime is not installed.
     """
-    source = Path(path)
+    source = find_model(path)
     if source.suffix.lower() == ".onnx":
         return LoadedModel(*read_network(source), source, torch.device("cpu"))
     records, info, digest = _read_verified(source)
@@ -176,7 +193,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> LoadedMo
         with _torchscript():
             module = torch.jit.load(io.BytesIO(_pack(records)), map_location=place)  # type: ignore[no-untyped-call]
             network = torch.jit.freeze(module.eval())
-    except RuntimeError as error:
+    except Exception as error:  # pickle, zip and TorchScript each fail in their own way
         raise ModelFileError(
             f"model file: TorchScript of torch {torch.__version__} cannot read "
             f"{source} ({_first_line(error)})"
@@ -196,7 +213,7 @@ def load_module(path: str | Path) -> tuple[nn.Module, ModelInfo]:
     ModelFileError
         As `load_model`, or if this version builds another network of that name.
     """
-    records, info, _ = _read_verified(Path(path))
+    records, info, _ = _read_verified(find_model(path))
     try:
         with _torchscript():
             archive = torch.jit.load(io.BytesIO(_pack(records)))  # type: ignore[no-untyped-call]
@@ -250,12 +267,16 @@ def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
 
 
 def _unpack(data: bytes, where: str) -> dict[str, bytes]:
-    """Return the records of an archive by name without the leading folder."""
+    """Return the records of an archive by name without the leading folder.
+
+    An archive that unpacks to `_MAX_RATIO` times its size is refused unread.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
+            _check_size(archive, len(data))
             records = {n.partition("/")[2]: archive.read(n) for n in names}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except Exception as error:  # zipfile has a dozen ways to fail on damaged bytes
         raise ModelFileError(
             f"model file: expected a TorchScript archive, got something else or a "
             f"damaged one in {where} ({_first_line(error)})"
@@ -266,6 +287,12 @@ def _unpack(data: bytes, where: str) -> dict[str, bytes]:
             f"{len(records)} names in {where}"
         )
     return records
+
+
+def _check_size(archive: zipfile.ZipFile, n_bytes: int) -> None:
+    size = sum(row.file_size for row in archive.infolist())
+    if size > _MAX_RATIO * n_bytes:
+        raise zipfile.BadZipFile(f"{size} bytes compressed to {n_bytes}")
 
 
 def _pack(records: Mapping[str, bytes]) -> bytes:

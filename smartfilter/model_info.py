@@ -32,6 +32,8 @@ __all__ = [
 SCHEMA_VERSION = 1
 """Version of the JSON document."""
 
+_MALFORMED = (TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+
 DEFAULT = "default"
 """Key of the calibration of event types that have none of their own."""
 
@@ -205,7 +207,7 @@ class ModelInfo:
             this version's presets and event types.
         """
         try:
-            document = json.loads(text)
+            document = json.loads(text, parse_constant=_refuse_constant)
             _check_schema_version(document, where)
             info = _parse(document)
         except KeyError as error:
@@ -213,7 +215,7 @@ class ModelInfo:
                 f"model file: expected {error} in the JSON document, got none in "
                 f"{where}; train or export the model again"
             ) from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except _MALFORMED as error:
             if isinstance(error, ModelFileError):
                 raise
             raise ModelFileError(
@@ -221,6 +223,11 @@ class ModelInfo:
             ) from error
         _check_contents(info, where)
         return info
+
+
+def _refuse_constant(name: str) -> float:
+    """Refuse NaN and infinities, which no model file holds."""
+    raise ValueError(f"{name} is no number")
 
 
 def _check_schema_version(document: Mapping[str, Any], where: str) -> None:

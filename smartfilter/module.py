@@ -95,7 +95,7 @@ class SmartFilter(basf2.Module):
         On the score; by default each skim's best working point in the model file.
     working_point : str or Path, optional
         Thresholds and sampling constants that ``smartfilter working-point -o`` found,
-        in the place of the model's.
+        in the place of the model's; those of the event's type where the file has them.
     model : str, Path or Scorer, optional
         Model file; by default the one that smartfilter ships.
     payload : str, optional
@@ -228,13 +228,16 @@ class SmartFilter(basf2.Module):
         )
 
     def _use_working_point(self, path: str | Path, digest: str) -> None:
-        from smartfilter.working_point_file import read_working_point
+        from smartfilter.working_point_file import (
+            read_working_point,
+            use_working_point,
+        )
 
         if self._threshold is not None:
             raise UsageError("threshold: expected it or a working point, got both")
         point = read_working_point(path)
         point.require_match(self._names, digest)
-        self._settings = tuple(s.with_working_point(point) for s in self._settings)
+        self._settings = use_working_point(self._settings, point)
 
     def _open_scores(self, path: str | Path) -> None:
         lookup = ScoreLookup(path)

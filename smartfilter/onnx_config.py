@@ -38,6 +38,8 @@ UNKNOWN_TOKEN = 0
 """Token of unknown PDG codes (basf2 ``SmartBackgroundModule.cc``)."""
 
 _MAX_EXPONENT = 700.0
+_MALFORMED = (TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+_INT32 = 1 << 31
 
 
 class OnnxConfig(NamedTuple):
@@ -159,7 +161,7 @@ def read_config(text: str, where: str) -> OnnxConfig:
         raise ModelFileError(
             f"ONNX configuration: expected {error}, got none in {where}"
         ) from error
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+    except _MALFORMED as error:
         raise ModelFileError(
             f"ONNX configuration: malformed ({error}) in {where}"
         ) from error
@@ -237,4 +239,6 @@ def _read_event_types(mapping: Mapping[str, Any]) -> dict[int, int]:
     }
     if not known:
         raise ValueError(f"eventtypeMapping has none of {', '.join(EVENT_TYPES)}")
+    if not all(-_INT32 <= value < _INT32 for value in known.values()):
+        raise ValueError("eventtypeMapping has a value that int32 does not hold")
     return known

@@ -34,6 +34,23 @@ class Vocabulary:
     codes: tuple[int, ...]
     unknown: int
 
+    def __post_init__(self) -> None:
+        """Check the codes.
+
+        Raises
+        ------
+        ValueError
+            If a code is there twice or not in the range of int32, or the token of
+            unknown codes is negative.
+        """
+        limits = np.iinfo(np.int32)
+        if not all(limits.min <= code <= limits.max for code in self.codes):
+            raise ValueError("PDG vocabulary: a code is not in the range of int32")
+        if len(set(self.codes)) != len(self.codes):
+            raise ValueError("PDG vocabulary: a code is there twice")
+        if self.unknown < 0:
+            raise ValueError(f"PDG vocabulary: token {self.unknown} of unknown codes")
+
     @property
     def n_tokens(self) -> int:
         """Number of rows that an embedding needs."""

@@ -1,6 +1,7 @@
 """Preparation presets: which particles are nodes, who is whose mother, what counts.
 
-Each preset reproduces the rules of one filter of basf2 (contract sections 5.3 and 6.1).
+Each preset reproduces the rules of one filter of basf2 (contract sections 5.3 and 6.1),
+or of the public data sets.
 """
 
 from __future__ import annotations
@@ -230,6 +231,16 @@ def _link_gatgap(layout: Layout) -> NDArray[np.int64]:
     return linked
 
 
+def _link_published(layout: Layout) -> NDArray[np.int64]:
+    """Link to mothers that are nodes; to nothing otherwise."""
+    return layout.node[layout.mother[layout.rows]]
+
+
+def _refer_to_itself(layout: Layout) -> NDArray[np.int64]:
+    """Count from the particle's own row: for presets without relative features."""
+    return layout.rows
+
+
 def _refer_to_ancestor(layout: Layout) -> NDArray[np.int64]:
     """Count from the ancestor without a mother, dropped or not.
 
@@ -269,6 +280,17 @@ PRESETS: Mapping[str, Preset] = {
         drop=_drop_gatgap,
         link=_link_gatgap,
         refer=_refer_to_ancestor,
+    ),
+    # The public SmartBKG data sets (smart-background.md section 3): they passed the cuts
+    # of the legacy filter, which let generator files of other origin look the same.
+    "published": Preset(
+        name="published",
+        features=(_TIME, _ENERGY, *_VERTEX, *_MOMENTUM),
+        vocabulary="published",
+        relative=frozenset(),
+        drop=_drop_gatgap,
+        link=_link_published,
+        refer=_refer_to_itself,
     ),
 }
 """Preset name -> rules."""

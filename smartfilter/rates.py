@@ -57,7 +57,7 @@ def find_rates(table: ScoreTable, skim: str) -> ExpectedRates:
     UsageError
         If the skim is not in the table.
     InputError
-        If no event could be scored.
+        If no event could be scored, or a probability is none.
     """
     if skim not in table.skims:
         expected = ", ".join(table.skims)
@@ -68,6 +68,12 @@ def find_rates(table: ScoreTable, skim: str) -> ExpectedRates:
     if not known.any():
         raise InputError(f"score file: no event was scored for '{skim}'")
     score, p = score[known], p[known]
+    for name, values in (("score", score), ("keep_probability", p)):
+        if not ((values >= 0) & (values <= 1)).all():
+            raise InputError(
+                f"column '{name}_{skim}': expected numbers from 0 to 1, got "
+                f"{values.min()} to {values.max()}; the score file is damaged"
+            )
     lost = (p == 0) & (score > 0)
     ratio = np.inf if lost.any() else np.mean(score[p > 0] / p[p > 0]) * np.mean(p > 0)
     return ExpectedRates(

@@ -133,7 +133,27 @@ def walk_gatgap(event: dict[str, Any]) -> Expected:
     return out
 
 
-WALKS = {"smart_background": walk_smart_background, "gatgap": walk_gatgap}
+def walk_published(event: dict[str, Any]) -> Expected:
+    """The layout of the public data sets: nothing is relative, no mother is -1."""
+    out = Expected()
+    position: dict[int, int] = {}
+    for i in range(len(event["pdg"])):
+        dropped = event["status"][i] & (16 | 32 | 64 | 128)
+        if not dropped and all(abs(event[name][i]) < 10 for name in "xyz"):
+            position[i] = len(out.rows)
+            out.rows.append(i)
+    names = ("prod_time", "energy", "x", "y", "z", "px", "py", "pz")
+    for i in position:
+        out.x.append([event[name][i] for name in names])
+        out.mother.append(position.get(int(event["mother_index"][i]), -1))
+    return out
+
+
+WALKS = {
+    "smart_background": walk_smart_background,
+    "gatgap": walk_gatgap,
+    "published": walk_published,
+}
 
 
 def find_bad_mother(mother_index: Any) -> Reason:
@@ -520,13 +540,14 @@ def test_prepare_empty_events_have_no_node(preset: str):
     assert graph.offsets.tolist() == [0, 0, 1, 1, 3, 3, 3]
     assert graph.scorable.tolist() == [False, True, False, True, False, False]
     assert graph.reason[~graph.scorable].tolist() == [Reason.NO_NODE] * 4
-    assert graph.mother.tolist() == [0, 1, 1]
+    none = preset == "published"
+    assert graph.mother.tolist() == ([-1, -1, 1] if none else [0, 1, 1])
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_prepare_one_particle_is_its_own_mother(preset: str):
+def test_prepare_one_particle_is_its_own_mother_or_has_none(preset: str):
     graph = prepare(make_events(chain(-1, pdg=[UPSILON])), preset)
-    assert get_local_mothers(graph) == [0]
+    assert get_local_mothers(graph) == [-1 if preset == "published" else 0]
     assert graph.scorable.tolist() == [True]
 
 
@@ -569,7 +590,7 @@ def test_prepare_non_finite_feature_empties_its_event_alone(
     bad[1][name] = value
     events = make_events(good, bad, good)
     graph = assert_equals_walk(events, preset)
-    cut = name == "x" and (value > 0 or preset == "gatgap")
+    cut = name == "x" and (value > 0 or preset != "smart_background")
     assert graph.reason[1] == (Reason.SCORABLE if cut else Reason.NON_FINITE)
     assert np.isfinite(graph.x).all()
     assert graph.scorable[[0, 2]].all()
@@ -717,8 +738,9 @@ def test_presets_name_columns_of_events_and_a_known_vocabulary():
         assert load_vocabulary(preset.vocabulary).n_tokens > 500
     order = [feature.name for feature in PRESETS["smart_background"].features]
     assert order == ["prod_time", "x", "y", "z", "energy", "px", "py", "pz"]
-    order = [feature.name for feature in PRESETS["gatgap"].features]
-    assert order == ["prod_time", "energy", "x", "y", "z", "px", "py", "pz"]
+    for name in ("gatgap", "published"):
+        order = [feature.name for feature in PRESETS[name].features]
+        assert order == ["prod_time", "energy", "x", "y", "z", "px", "py", "pz"]
 
 
 def test_prepare_unknown_preset_is_refused():

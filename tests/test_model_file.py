@@ -10,6 +10,7 @@ import sys
 import warnings
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from smartfilter.events import EVENT_TYPES
 from smartfilter.graphs import PRESETS
 from smartfilter.model_file import (
     default_model_path,
+    find_model,
     load_model,
     read_model_info,
     save_model,
@@ -407,3 +409,15 @@ def test_calibration_curve_is_linear_between_knots_and_flat_outside():
     expected = 1.0 / (1.0 + np.exp(-(z + shift)))
     np.testing.assert_allclose(bent.to_score((z - 1.0) / 2.0), expected, rtol=1e-6)
     assert np.isnan(bent.to_score(np.array([np.nan])))
+
+
+def test_find_model_bare_name_is_a_shipped_model_unless_there_is_such_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert find_model("gcn") == default_model_path()
+    assert find_model("gcn.pt") == Path("gcn.pt")
+    assert find_model("folder/gcn") == Path("folder/gcn")
+    assert find_model("another") == Path("another")
+    Path("gcn").touch()
+    assert find_model("gcn") == Path("gcn")

@@ -36,7 +36,11 @@ from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
 from smartfilter.module import SmartFilter, add_smartfilter
 from smartfilter.pdg import load_vocabulary
 from smartfilter.scoring import Scorer
-from smartfilter.working_point_file import SavedWorkingPoint, WorkingPointWriter
+from smartfilter.working_point_file import (
+    SavedWorkingPoint,
+    TypeWorkingPoint,
+    WorkingPointWriter,
+)
 
 SKIM_NAMES = ("feiHadronicB0", "TauLFV")
 SEED = 11
@@ -213,6 +217,21 @@ def test_working_point_replaces_the_thresholds_of_the_model(
     own = run(make_events(COUNTS), **settings)[1].numbers
     assert 0 < len(kept) < len(own)
     assert kept == same
+
+
+def test_working_point_of_the_event_type_is_used(model_path: Path, tmp_path: Path):
+    name = SKIM_NAMES[0]
+    own = {"uubar": TypeWorkingPoint({name: 0.8}, {name: 0.5})}
+    point = SavedWorkingPoint({name: 0.6}, {name: 0.5}, 100.0, by_event_type=own)
+    with WorkingPointWriter(tmp_path / "p.json") as writer:
+        writer.write(point, {})
+    known: dict[str, Any] = {"model": model_path, "skims": SKIM_NAMES[:1]}
+    for event_type, threshold in (("uubar", 0.8), ("ccbar", 0.6)):
+        known["event_type"] = event_type
+        kept = run(make_events(COUNTS), **known, working_point=tmp_path / "p.json")
+        same = run(make_events(COUNTS), **known, threshold=threshold)
+        assert 0 < len(kept[1].numbers) < len(COUNTS)
+        assert kept[1].numbers == same[1].numbers
 
 
 @pytest.mark.parametrize(

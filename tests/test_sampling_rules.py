@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -12,23 +12,25 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from smartfilter.errors import InputError
 from smartfilter.io import LabelledWriter, open_events
 
 SKIM = "feiHadronicB0"
 
 
 @pytest.fixture(scope="module")
-def rules(project_root: Path) -> Any:
+def load(project_root: Path) -> Any:
+    """Return a function that imports a benchmark."""
+    folder = str(project_root / "benchmarks")
+    sys.path.insert(0, folder)
+    yield importlib.import_module
+    sys.path.remove(folder)
+
+
+@pytest.fixture(scope="module")
+def rules(load) -> Any:
     """Return the benchmark as a module."""
-    path = project_root / "benchmarks" / "sampling_rules.py"
-    specification = importlib.util.spec_from_file_location("sampling_rules", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    yield module
-    del sys.modules[specification.name]
+    return load("sampling_rules")
 
 
 def test_sampling_rules_of_drawn_scores_put_one_probability_first(rules, tmp_path):
@@ -44,12 +46,14 @@ def test_sampling_rules_of_drawn_scores_put_one_probability_first(rules, tmp_pat
     assert "official draws, as shipped" not in found
 
 
-def test_sampling_rules_speedups_are_formula_c_by_counting(rules):
+def test_sampling_rules_speedups_are_formula_c_by_counting(load):
     rng = np.random.default_rng(1)
-    sample = rules.draw_sample(500, 0.5, 3)
-    p = rules.Probabilities(rng.uniform(0.1, 1, (500, 4)), rng.uniform(0.1, 1, 500))
-    costs = rules.Costs(50.0, 0.5, 100.0)
-    found = rules.speedups(np.ones(500) @ rules.summarise(sample, p), costs)
+    comparison = load("sampling_comparison")
+    sample = load("sampling_events").draw_sample(500, 0.5, 3)
+    weight, simulated = rng.uniform(0.1, 1, (500, 4)), rng.uniform(0.1, 1, 500)
+    p = comparison.Probabilities(weight, simulated)
+    costs = comparison.Costs(50.0, 0.5, 100.0)
+    found = comparison.speedups(np.ones(500) @ comparison.summarise(sample, p), costs)
     for k in range(4):
         passing = sample.passes[:, k] == 1
         n_eff = passing.sum() ** 2 / (1 / p.weight[passing, k]).sum()
@@ -72,3 +76,38 @@ def test_sampling_rules_on_labelled_events_use_the_model(rules, tmp_path, count_
     assert result.exit_code == 0
     assert f"{len(events)} events, labelled events" in result.output
     assert "official draws, as shipped" in result.output
+
+
+def test_sampling_rules_leave_out_skims_that_one_half_cannot_fit(load):
+    events = load("sampling_events")
+    passes = np.zeros((6, 5))
+    passes[:, 0] = [1, 0, 0, 1, 0, 0]  # in both halves
+    passes[3:, 1] = [1, 1, 0]  # in the second half alone
+    passes[:, 3] = 1
+    passes[:, 4] = [1, 1, 0, 1, 1, 0]
+    values = np.arange(30.0).reshape(6, 5)
+    shipped = tuple((float(k), 0.0) for k in range(5))
+    sample = events.Sample(
+        tuple("abcde"), values, values / 30, passes, np.ones(6), shipped
+    )
+    rest, left_out = events.leave_out_poor(sample, np.arange(6) < 3)
+    assert rest.skims == ("a", "e")
+    assert left_out == {"b": 2, "c": 0, "d": 6}
+    np.testing.assert_array_equal(rest.passes, passes[:, [0, 4]])
+    np.testing.assert_array_equal(rest.logits, values[:, [0, 4]])
+    assert rest.shipped == (shipped[0], shipped[4])
+    poor = sample._replace(passes=np.zeros((6, 5)))
+    with pytest.raises(InputError, match="too few for each of a, b, c, d, e"):
+        events.leave_out_poor(poor, np.arange(6) < 3)
+
+
+def test_sampling_rules_say_which_skim_nobody_passes(rules, load, monkeypatch):
+    sample = load("sampling_events").draw_sample(4000, 0.5, 3)
+    sample.passes[:, sample.skims.index("BtoPi0Pi0")] = 0
+    monkeypatch.setattr(rules, "draw_sample", lambda *_: sample)
+    arguments = ["--bootstrap", "20"]
+    result = CliRunner().invoke(rules.command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "BtoPi0Pi0: left out, 0 of 4,000 events pass" in result.stderr
+    assert "InclusiveLambda " in result.stdout
+    assert "BtoPi0Pi0" not in result.stdout

@@ -13,12 +13,15 @@ from smartfilter import sampling, speedup
 from smartfilter.cli import main
 from smartfilter.decision import DecisionSettings, SkimSettings
 from smartfilter.errors import InputError, UsageError
+from smartfilter.events import EVENT_TYPES
 from smartfilter.io import LabelledWriter, ScoreWriter, open_events, read_scores
 from smartfilter.working_point import Times, find_joint_points, find_working_point
 from smartfilter.working_point_file import (
     SavedWorkingPoint,
+    TypeWorkingPoint,
     WorkingPointWriter,
     read_working_point,
+    use_working_point,
 )
 
 TIMES = Times(t_g=1.0, t_s=100.0, t_n=0.5)
@@ -191,6 +194,57 @@ def test_saved_working_point_refuses_other_skims_and_models():
         make_saved().require_match(["a", "b"], "456")
 
 
+def make_typed() -> SavedWorkingPoint:
+    mixed = TypeWorkingPoint({"a": 0.4, "b": 0.5}, {"a": 3.5, "b": 4.5})
+    return make_saved()._replace(by_event_type={"mixed": mixed})
+
+
+def test_saved_working_point_gives_each_event_type_its_own(tmp_path: Path):
+    with WorkingPointWriter(tmp_path / "point.json") as writer:
+        writer.write(make_typed(), {})
+    point = read_working_point(tmp_path / "point.json")
+    assert point == make_typed()
+    skims = tuple(SkimSettings(name, k, 0.9, 9.0) for k, name in enumerate("ab"))
+    settings = (DecisionSettings("sample", skims),) * (len(EVENT_TYPES) + 1)
+    used = use_working_point(settings, point)
+    for name, one in zip((*EVENT_TYPES, None), used, strict=True):
+        found = [(k.threshold, k.constant) for k in one.skims]
+        own = [(0.4, 3.5), (0.5, 4.5)]
+        assert found == (own if name == "mixed" else [(0.2, 1.5), (0.3, 2.5)])
+        assert one.max_weight == 50.0
+
+
+def test_saved_working_point_without_event_types_is_still_read(tmp_path: Path):
+    """The layout of files written before event types were in them."""
+    document = {
+        "kind": "working-point",
+        "schema_version": 1,
+        "thresholds": {"a": 0.2, "b": 0.3},
+        "constants": {"a": 1.5, "b": 2.5},
+        "max_weight": 50.0,
+        "model_digest": "123",
+        "details": {},
+    }
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(document))
+    assert read_working_point(path) == make_saved()
+    assert read_working_point(path).get_type("mixed") == make_saved()[:2]
+
+
+@pytest.mark.parametrize(
+    "types", [{"mixed": {"thresholds": {"a": 1}, "constants": {"a": 1}}}, {"mixed": 3}]
+)
+def test_read_working_point_refuses_types_with_other_skims(tmp_path: Path, types: Any):
+    path = tmp_path / "point.json"
+    with WorkingPointWriter(path) as writer:
+        writer.write(make_typed(), {})
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "by_event_type": types})
+    )
+    with pytest.raises(InputError, match="working-point -o"):
+        read_working_point(path)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"kind": "scores", "schema_version": 1}', '{"kind": "wo'],
@@ -228,7 +282,9 @@ def labelled(project_root: Path, tmp_path: Path) -> Path:
     return path
 
 
-def write_scores(path: Path, scores: Any, names: tuple[str, ...]) -> Path:
+def write_scores(
+    path: Path, scores: Any, names: tuple[str, ...], event_type: Any = 0
+) -> Path:
     n = len(scores)
     columns: dict[str, Any] = {
         "file": "events.root",
@@ -236,7 +292,7 @@ def write_scores(path: Path, scores: Any, names: tuple[str, ...]) -> Path:
             ("entry", "experiment", "run", "production", "event", "n_particles"),
             np.arange(n),
         ),
-        "event_type": np.zeros(n, np.int8),
+        "event_type": np.broadcast_to(np.array(event_type, np.int8), n),
         "keep": np.ones(n, bool),
     }
     for k, name in enumerate(names):
@@ -298,6 +354,104 @@ def test_command_on_labelled_events_saves_what_score_uses(
     )
     assert table[f"keep_probability_{SKIM}"] == pytest.approx(expected, rel=1e-6)
     assert table.metadata["thresholds"][SKIM] == {"mixed": saved.thresholds[SKIM]}
+
+
+@pytest.mark.parametrize("names", [("one",), ("one", "two")])
+def test_command_finds_a_working_point_per_event_type(run, tmp_path, names):
+    scores = draw(1500, len(names))[0].astype(np.float32)
+    types = np.arange(1500) % 3 - 1  # unknown, ccbar, charged
+    scores[types == 1] /= 4
+    path = write_scores(tmp_path / "scores.parquet", scores, names, types)
+    point = tmp_path / "point.json"
+    code, out, _ = run("working-point", path, "-o", point, "--json")
+    assert code == 0
+    document, saved = json.loads(out), read_working_point(point)
+    assert document["event_type"] is None
+    assert list(document["by_event_type"]) == ["ccbar", "charged"]
+    times = Times(t_g=1.0, t_s=100.0)
+    for rows, found, kept in (
+        (slice(None), document, saved[:2]),
+        (types == 0, document["by_event_type"]["ccbar"], saved.get_type("ccbar")),
+        (types == 1, document["by_event_type"]["charged"], saved.get_type("charged")),
+    ):
+        joint = find_joint_points(scores[rows], times=times)
+        for k, name in enumerate(names):
+            expected = find_working_point(scores[rows, k], times=times)
+            assert found["skims"][name]["n_events"] == expected.n_events
+            best = pytest.approx(expected.best.threshold)
+            assert found["skims"][name]["best"]["threshold"] == best
+            assert kept[0][name] == best
+            both = joint[k] if len(names) > 1 else expected.sampling
+            assert kept[1][name] == pytest.approx(both.constant)
+    assert saved.get_type("mixed") == saved.get_type(None) == saved[:2]
+    code, out, _ = run("working-point", path)
+    assert code == 0
+    assert "By event type" in out
+    assert "(charged)" in out
+
+
+def test_command_of_one_event_type_records_it(run, tmp_path):
+    scores = draw(600, 1)[0]
+    types = np.arange(600) % 2
+    path = write_scores(tmp_path / "scores.parquet", scores, ("one",), types)
+    point = tmp_path / "point.json"
+    arguments = ("--event-type", "charged", "-o", point)
+    code, out, _ = run("working-point", path, *arguments, "--json")
+    assert code == 0
+    assert json.loads(out)["by_event_type"] == {}
+    saved = read_working_point(point)
+    assert (saved.event_type, saved.by_event_type) == ("charged", {})
+    expected = find_working_point(scores[types == 1, 0], times=Times(1.0, 100.0))
+    assert saved.thresholds["one"] == pytest.approx(expected.best.threshold)
+
+
+def test_command_leaves_out_a_type_that_nothing_passes(
+    run, tmp_path, labelled, count_model
+):
+    events = open_events(labelled).read()
+    half = np.arange(len(events)) % 2 == 0
+    codes = np.where(half, EVENT_TYPES.index("mixed"), EVENT_TYPES.index("ccbar"))
+    passes = {SKIM: events.labels[SKIM] & half}
+    path = tmp_path / "two.parquet"
+    with LabelledWriter(path, [SKIM]) as writer:
+        typed = events.with_event_type_codes(codes.astype(np.int8))
+        writer.write(typed.with_labels(passes))
+    options = ("--model", count_model, "--all-events", "--json")
+    code, out, err = run("working-point", path, *options)
+    assert code == 0
+    assert list(json.loads(out)["by_event_type"]) == ["mixed"]
+    assert "ccbar: no working point of its own" in err
+
+
+def test_score_uses_the_working_point_of_the_event_type(
+    run, tmp_path, labelled, count_model
+):
+    point, scores = tmp_path / "point.json", tmp_path / "scores.parquet"
+    events = open_events(labelled).read()
+    codes = np.arange(len(events)) % len(EVENT_TYPES)
+    with LabelledWriter(labelled, [SKIM], force=True) as writer:
+        writer.write(events.with_event_type_codes(codes.astype(np.int8)))
+    saved = SavedWorkingPoint(
+        {SKIM: 0.3},
+        {SKIM: 1.0},
+        100.0,
+        by_event_type={"uubar": TypeWorkingPoint({SKIM: 0.6}, {SKIM: 0.5})},
+    )
+    with WorkingPointWriter(point) as writer:
+        writer.write(saved, {})
+    own = codes == EVENT_TYPES.index("uubar")
+    options = ("--model", count_model, "--working-point", point, "--force")
+    for mode in ("threshold", "sample"):
+        arguments = (labelled, *options, "--mode", mode, "-o", scores)
+        assert run("score", *arguments)[0] == 0
+        table = read_scores(scores)
+        s = table[f"score_{SKIM}"].astype(float)
+        p = np.clip(np.where(own, 0.5, 1.0) * np.sqrt(s), 0.01, 1)
+        if mode == "threshold":
+            p = (s >= np.where(own, 0.6, 0.3)).astype(float)
+        assert table[f"keep_probability_{SKIM}"] == pytest.approx(p, rel=1e-6)
+    thresholds = table.metadata["thresholds"][SKIM]
+    assert thresholds == {n: 0.6 if n == "uubar" else 0.3 for n in EVENT_TYPES}
 
 
 @pytest.mark.parametrize(

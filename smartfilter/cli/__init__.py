@@ -15,12 +15,14 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 COMMANDS = {
     "score": "Score generator-level events and decide which to simulate.",
+    "merge": "Join score files of one model and mode.",
     "generate": "Generate events with Pythia 8 in the mdst layout.",
     "simulate": "Label events: mock detector, reconstruction and skims.",
     "skim": "Label again from stored tracks and clusters, in seconds.",
     "produce": "Generate and simulate in bulk: training data, with resume.",
     "train": "Train a network on labelled events.",
-    "evaluate": "ROC, calibration and speedup of a model on unseen events.",
+    "evaluate": "ROC, calibration, speedup and bias of models on unseen events.",
+    "calibrate": "Calibrate a trained network again.",
     "export": "Write a model as ONNX for the official SmartBackground module.",
     "speedup": "Evaluate the speedup formulas.",
     "working-point": "Best threshold and sampling constant for your times.",

@@ -1,20 +1,36 @@
-"""``smartfilter evaluate``: figures of merit of a model on events it never saw."""
+"""``smartfilter evaluate``: figures of merit of models on events they never saw."""
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartfilter.cli.metrics import make_result_tables
-from smartfilter.cli.terminal import emit, json_option, show_progress
+from smartfilter.cli.metrics import (
+    describe_agreement,
+    make_bias_tables,
+    make_comparison_tables,
+    make_result_tables,
+)
+from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from smartfilter.training.report import ModelReport
 
 __all__ = ["command"]
 
+MODEL_SUFFIXES = (".pt", ".onnx")
+"""How the name of a model file ends; everything else is data."""
+
 
 @click.command("evaluate")
-@click.argument("model")
-@click.argument("files", nargs=-1, required=True, metavar="DATA...")
+@click.argument("files", nargs=-1, required=True, metavar="MODEL... DATA...")
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option(
     "--t-s", "t_s", type=click.FloatRange(min=0.0), default=100.0, show_default=True
@@ -25,57 +41,147 @@ __all__ = ["command"]
 @click.option(
     "--all-events",
     is_flag=True,
-    help="Use every event: only for files that the model was not trained on.",
+    help="Use every event: only for files that no model was trained on.",
+)
+@click.option(
+    "--bias",
+    is_flag=True,
+    help="Compare event-level variables of passing events with and without the filter; "
+    "the tables show the first skim.",
 )
 @click.option("--device", default="auto", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for evaluate.json and figures of the first skim; extra plot.",
+)
+@click.option("--force", is_flag=True, help="Replace existing outputs.")
 @json_option
 def command(
-    model: str,
     files: tuple[str, ...],
     skims: tuple[str, ...],
     t_s: float,
     t_n: float,
     all_events: bool,
+    bias: bool,
     device: str,
+    output: Path | None,
+    force: bool,
 ) -> None:
-    """Evaluate a model on labelled events; those it was trained on are left out.
+    """Evaluate models on labelled events; those they were trained on are left out.
+
+    Arguments that end in .pt or .onnx are models, all others are data. Several models
+    see the same events: those that none of them was trained on. An ONNX network does
+    not know what it was trained on and needs --all-events.
 
     Times are in units of the generation time t_g. One row per skim and event type; the
-    figures at the top of the JSON document are those of the first skim on the events of
-    the type that passes it most often.
+    figures at the top of the JSON document are those of the first model and skim on the
+    events of the type that passes it most often. The threshold is the one that training
+    chose with validation events; for other times than in the training, validation
+    events among the data choose it again.
 
     \b
-    Example:
+    Examples:
       smartfilter evaluate model.pt 'datasets/*.parquet'
+      smartfilter evaluate one.pt other.pt 'datasets/*.parquet' --bias -o output
     """  # noqa: D301
-    from smartfilter.errors import InputError
     from smartfilter.io import open_events
     from smartfilter.scoring import Scorer
-    from smartfilter.training.assessment import assess, score_labelled
+    from smartfilter.training.report import evaluate_models
+    from smartfilter.working_point import Times
 
-    scorer = Scorer(model, device=device)
-    with show_progress("evaluate", open_events(files).n_events) as advance:
-        sample = score_labelled(
-            files, scorer, skims=skims, all_events=all_events, advance=advance
+    models = [f for f in files if f.lower().endswith(MODEL_SUFFIXES)]
+    data = [f for f in files if f not in models]
+    if not models or not data:
+        raise click.UsageError(
+            f"expected one or more models ({', '.join(MODEL_SUFFIXES)}) and data, got "
+            f"{len(models)} models and {len(data)} data files"
         )
-    assessment = assess(sample, scorer.info, simulation_cost=t_s, filter_cost=t_n)
-    metrics = {name: r.to_metrics() for name, r in assessment.main.items()}
-    if not metrics:
-        raise InputError(
-            f"labels: expected passing and failing events of one of "
-            f"{', '.join(sample.skims)}, got none among {len(sample)}; add data"
+    scorers = [Scorer(model, device=device) for model in models]
+    with ExitStack() as stack:
+        report = None
+        if output is not None:
+            from smartfilter.plots import ReportFolder
+            from smartfilter.plots.evaluation import list_figures
+
+            histories = [(s.path, s.info.training) for s in scorers]
+            names = list_figures(histories, bias=bias)
+            report = stack.enter_context(
+                ReportFolder(output, "evaluate", names, force=force)
+            )
+        advance = stack.enter_context(
+            show_progress("evaluate", open_events(data).n_events)
         )
-    document: dict[str, Any] = {
-        "model": {"path": str(scorer.path), "digest": scorer.digest},
+        reports = evaluate_models(
+            data,
+            scorers,
+            skims=skims,
+            times=Times(1.0, t_s, t_n),
+            all_events=all_events,
+            bias=bias,
+            advance=advance,
+        )
+        document = _make_document(reports)
+        if report is not None:
+            from smartfilter.plots.evaluation import draw_figures
+
+            skim = next(iter(document["skims"]))
+            numbers = {
+                "schema_version": SCHEMA_VERSION,
+                **document,
+                "curves": {
+                    "skim": skim,
+                    "models": [r.to_curves(skim) for r in reports],
+                },
+            }
+            report.write(numbers, draw_figures(numbers, report.figures))
+    emit(document, *_make_tables(reports, document))
+    if report is not None:
+        click.echo(f"Written: {', '.join(map(str, report.paths))}", err=True)
+
+
+def _make_document(reports: Sequence[ModelReport]) -> dict[str, Any]:
+    """Return the JSON document: the first model at the top, all of them in a list."""
+    models = [report.to_dict() for report in reports]
+    first, sample = models[0], reports[0].assessment.sample
+    return {
+        "model": {"path": first["path"], "digest": first["digest"]},
         "n_events": len(sample),
         "n_left_out": sample.n_dropped,
         "n_unscorable": sample.n_unscorable,
-        "skims": metrics,
-        "results": [
-            {**r.to_metrics(), "quantiles": [q.to_dict() for q in r.quantiles]}
-            for r in assessment.results
-        ],
-        **next(iter(metrics.values())),
+        "skims": first["skims"],
+        "results": first["results"],
+        **next(iter(first["skims"].values())),
+        "models": models,
     }
-    title = f"{len(sample):,} unseen events, {sample.n_dropped:,} left out"
-    emit(document, *make_result_tables(title, assessment.results))
+
+
+def _make_tables(
+    reports: Sequence[ModelReport], document: dict[str, Any]
+) -> list[RenderableType]:
+    models = document["models"]
+    title = (
+        f"{document['n_events']:,} unseen events, {document['n_left_out']:,} left out"
+    )
+    tables: list[RenderableType] = []
+    if len(reports) == 1:
+        tables += make_result_tables(title, reports[0].assessment.results)
+        skim = next(iter(document["skims"]))
+        tables += ["", *make_comparison_tables(models, skim)]
+    else:
+        tables.append(title)
+        for skim in document["skims"]:
+            tables += make_comparison_tables(models, skim)
+        tables += [
+            f"{Path(r.name).name}: {describe_agreement(r.assessment.agreement)}"
+            for r in reports
+        ]
+    for report in reports:
+        if report.bias:
+            skim, table = next(iter(report.bias.items()))
+            tables += [
+                "",
+                *make_bias_tables(f"{Path(report.name).name}, {skim}", table),
+            ]
+    return tables

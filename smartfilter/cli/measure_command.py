@@ -24,7 +24,7 @@ __all__ = ["command"]
 )
 @click.option("--event-type", type=EVENT_TYPE, default="mixed", show_default=True)
 @click.option("--skim", default="feiHadronicB0", show_default=True)
-@click.option("--model", help="Model file.  [the one that smartfilter ships]")
+@click.option("--model", help="Model file, or gcn or subtree.  [gcn]")
 @click.option(
     "--mode",
     "modes",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +23,7 @@ __all__ = ["command"]
     "--config",
     default="gcn",
     show_default=True,
-    help="YAML file or the name of a shipped configuration.",
+    help="YAML file or the name of a shipped configuration; a wrong name lists them.",
 )
 @click.option(
     "--skim",
@@ -33,6 +33,11 @@ __all__ = ["command"]
 )
 @click.option("--seed", type=int, help="Replaces the configuration's seed.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Replaces that of the file.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop behind the epoch that exceeds this time; --resume with more goes on.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--device", help="cpu, cuda or cuda:N.")
 @click.option("--resume", is_flag=True, help="Go on from the last complete epoch.")
@@ -45,6 +50,7 @@ def command(
     skims: tuple[str, ...],
     seed: int | None,
     epochs: int | None,
+    minutes: float | None,
     threads: int | None,
     device: str | None,
     resume: bool,
@@ -55,11 +61,14 @@ def command(
     Events are split into training, validation and test events by a hash of their
     identity and content; the metrics are those of the test events. The history is
     written beside the model as CSV. An interrupted training goes on with --resume from
-    the checkpoint MODEL.ckpt, which is removed in the end.
+    the checkpoint MODEL.ckpt, which is removed in the end; when
+    --minutes ended it, --resume with more of them goes on.
 
     \b
     Example:
       smartfilter train 'datasets/*.parquet' -o model.pt
+      smartfilter train 'datasets/mixed-*.parquet' -o m.pt --skim feiHadronicB0 \\
+        --config lab_report/combined_gcn
     """  # noqa: D301
     if output.exists() and not force:
         raise click.UsageError(f"'{output}' exists; use --force to replace it")
@@ -67,10 +76,11 @@ def command(
     from smartfilter.training.config import read_config
     from smartfilter.training.trainer import train_model
 
-    changes = {
+    changes: dict[str, Any] = {
         "skims": skims or None,
         "seed": seed,
         "epochs": epochs,
+        "max_minutes": minutes,
         "threads": threads,
         "device": device,
     }
@@ -92,6 +102,8 @@ def command(
     document = {
         "output": str(output),
         "digest": result.digest,
+        "epochs": len(result.history),
+        "stopped": result.info.training["stopped"],
         "metrics": {k: r.to_metrics() for k, r in assessment.main.items()},
         "results": [r.to_metrics() for r in assessment.results],
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from smartfilter.cli.options import EVENT_TYPE, OutputPath
-from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+from smartfilter.cli.terminal import emit, json_option, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from smartfilter.working_point import SamplingPoint, WorkingPoint
+    from smartfilter.io.locations import Location
+    from smartfilter.working_point import SamplingPoint, Times, WorkingPoint
     from smartfilter.working_point_file import SavedWorkingPoint
 
 __all__ = ["command"]
@@ -33,10 +34,35 @@ class _Sample(NamedTuple):
     event_type: NDArray[Any]
     model_digest: str | None
 
+    def take(self, use: NDArray[Any]) -> _Sample:
+        """Return the events where a mask is true."""
+        return self._replace(
+            scores=self.scores[use],
+            passes=None if self.passes is None else self.passes[use],
+            weight=self.weight[use],
+            event_type=self.event_type[use],
+        )
+
+
+class _Points(NamedTuple):
+    """Working points by skim, and of several skims with one weight."""
+
+    skims: dict[str, WorkingPoint]
+    together: dict[str, SamplingPoint]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "skims": {name: point.to_dict() for name, point in self.skims.items()},
+            "together": {name: vars(point) for name, point in self.together.items()},
+        }
+
 
 @click.command("working-point")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--model", help="Model file, for labelled FILEs.  [the shipped gcn.pt]")
+@click.option(
+    "--model", help="Model file, or gcn or subtree, for labelled FILEs.  [gcn]"
+)
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option("--t-g", type=TIME, default=1.0, show_default=True, help="Generation.")
 @click.option("--t-n", type=TIME, default=0.0, show_default=True, help="Filter.")
@@ -84,7 +110,8 @@ def command(
     FILE is a file that smartfilter score wrote, in any mode, or labelled events, which
     are scored here; those that the model was trained on are left out. Labels decide
     where there are any; else the calibrated scores say what to expect. Times are per
-    event, in any one unit.
+    event, in any one unit. Where the events are of several types, each type gets a
+    working point of its own beside that of all, which score then uses for its events.
 
     \b
     Examples:
@@ -92,13 +119,43 @@ def command(
       smartfilter working-point 'datasets/mixed-*.parquet' -o point.json
       smartfilter score gen.root --mode sample --working-point point.json
     """  # noqa: D301
-    from smartfilter.working_point import Times, find_joint_points, find_working_point
+    from smartfilter.cli.working_point_tables import make_tables
+    from smartfilter.working_point import Times
     from smartfilter.working_point_file import WorkingPointWriter
 
     writer = None if output is None else WorkingPointWriter(output, force=force)
     sample = _read_sample(files, model, skims, event_type, all_events, device)
     times = Times(t_g=t_g, t_s=t_s, t_n=t_n)
-    points = {
+    points = _find_points(sample, times, retention_rate, max_weight)
+    by_type: dict[str, _Points] = {}
+    if event_type is None and retention_rate is None:
+        by_type = _find_points_by_type(sample, times, max_weight)
+    document: dict[str, Any] = {
+        "n_events": len(sample.scores),
+        "source": next(iter(points.skims.values())).source,
+        **times._asdict(),
+        "max_weight": max_weight,
+        "model_digest": sample.model_digest,
+        "event_type": event_type,
+        **points.to_dict(),
+        "by_event_type": {name: found.to_dict() for name, found in by_type.items()},
+        "output": None if output is None else str(output),
+    }
+    if writer is not None:
+        writer.write(_select_constants(document), document)
+        writer.close()
+    emit(document, *make_tables(points, by_type))
+
+
+def _find_points(
+    sample: _Sample, times: Times, retention_rate: float | None, max_weight: float
+) -> _Points:
+    """Return the working point of each skim, and of several together."""
+    from smartfilter.working_point import find_joint_points, find_working_point
+
+    if retention_rate is not None and len(sample.skims) > 1:
+        raise click.UsageError("--retention-rate is that of one skim: add --skim")
+    skims = {
         name: find_working_point(
             sample.scores[:, k],
             None if sample.passes is None else sample.passes[:, k],
@@ -109,35 +166,45 @@ def command(
         )
         for k, name in enumerate(sample.skims)
     }
-    together: dict[str, SamplingPoint] = {}
-    if len(points) > 1:
-        if retention_rate is not None:
-            raise click.UsageError("--retention-rate is that of one skim: add --skim")
-        joint = find_joint_points(
-            sample.scores,
-            sample.passes,
-            times=times,
-            sample_weight=sample.weight,
-            max_weight=max_weight,
-        )
-        together = dict(zip(sample.skims, joint, strict=True))
-    document: dict[str, Any] = {
-        "n_events": len(sample.scores),
-        "source": next(iter(points.values())).source,
-        **times._asdict(),
-        "max_weight": max_weight,
-        "model_digest": sample.model_digest,
-        "skims": {name: point.to_dict() for name, point in points.items()},
-        "together": {name: vars(point) for name, point in together.items()},
-        "output": None if output is None else str(output),
-    }
-    if writer is not None:
-        writer.write(_select_constants(document), document)
-        writer.close()
-    tables = [table for item in points.items() for table in _make_tables(*item)]
-    if together:
-        tables.append(_make_joint_table(together))
-    emit(document, *tables)
+    if len(skims) == 1:
+        return _Points(skims, {})
+    joint = find_joint_points(
+        sample.scores,
+        sample.passes,
+        times=times,
+        sample_weight=sample.weight,
+        max_weight=max_weight,
+    )
+    return _Points(skims, dict(zip(sample.skims, joint, strict=True)))
+
+
+def _find_points_by_type(
+    sample: _Sample, times: Times, max_weight: float
+) -> dict[str, _Points]:
+    """Return the working points of each event type, if there are several.
+
+    A type of which some skim lets nothing, or everything, pass is left out, and said so.
+    """
+    import numpy as np
+
+    from smartfilter.errors import UsageError
+    from smartfilter.events import EVENT_TYPES
+
+    codes = [code for code in np.unique(sample.event_type).tolist() if code >= 0]
+    if len(np.unique(sample.event_type)) < 2:
+        return {}
+    found: dict[str, _Points] = {}
+    for code in codes:
+        part = sample.take(sample.event_type == code)
+        try:
+            found[EVENT_TYPES[code]] = _find_points(part, times, None, max_weight)
+        except UsageError as error:
+            click.echo(
+                f"{EVENT_TYPES[code]}: no working point of its own ({error}); "
+                f"that of all events holds",
+                err=True,
+            )
+    return found
 
 
 def _read_sample(
@@ -153,11 +220,10 @@ def _read_sample(
 
     from smartfilter.errors import InputError
     from smartfilter.events import EVENT_TYPES
-    from smartfilter.io.labelled import recognises
     from smartfilter.io.locations import expand_paths
 
     locations = expand_paths(files)
-    if all(recognises(location) for location in locations):
+    if all(_holds_events(location) for location in locations):
         sample = _score(files, model, skims, all_events, device)
     elif model is not None or all_events:
         raise click.UsageError(
@@ -174,12 +240,15 @@ def _read_sample(
             f"events: expected scored ones of type {event_type or 'any'}, got none "
             f"among {len(use)} in {', '.join(files)}"
         )
-    return sample._replace(
-        scores=sample.scores[use],
-        passes=None if sample.passes is None else sample.passes[use],
-        weight=sample.weight[use],
-        event_type=sample.event_type[use],
-    )
+    return sample.take(use)
+
+
+def _holds_events(location: Location) -> bool:
+    """Return whether this is a file of events, other than mdst, that is not scored."""
+    from smartfilter.io.formats import find_format
+
+    found = find_format(location)
+    return found.suffix != ".root" and found.load().recognises(location)
 
 
 def _score(
@@ -242,77 +311,22 @@ def _join_score_files(paths: Sequence[str], skims: Sequence[str]) -> _Sample:
 
 def _select_constants(document: dict[str, Any]) -> SavedWorkingPoint:
     """Return what ``smartfilter score`` needs; of several skims the joint constants."""
-    from smartfilter.working_point_file import SavedWorkingPoint
+    from smartfilter.working_point_file import SavedWorkingPoint, TypeWorkingPoint
 
-    skims, together = document["skims"], document["together"]
+    def select(part: dict[str, Any]) -> TypeWorkingPoint:
+        skims, together = part["skims"], part["together"]
+        return TypeWorkingPoint(
+            {name: point["best"]["threshold"] for name, point in skims.items()},
+            {
+                name: (together.get(name) or point["sampling"])["constant"]
+                for name, point in skims.items()
+            },
+        )
+
     return SavedWorkingPoint(
-        thresholds={name: point["best"]["threshold"] for name, point in skims.items()},
-        constants={
-            name: (together.get(name) or point["sampling"])["constant"]
-            for name, point in skims.items()
-        },
+        *select(document),
         max_weight=document["max_weight"],
         model_digest=document["model_digest"],
+        event_type=document["event_type"],
+        by_event_type={k: select(v) for k, v in document["by_event_type"].items()},
     )
-
-
-def _make_tables(name: str, point: WorkingPoint) -> list[Any]:
-    """Return the curve of formula (A) and the sampling constants of one skim."""
-    curve = [
-        (
-            f"{row.threshold:.4g}" + (" *" if row == point.best else ""),
-            f"{row.tpr:.4f} ± {row.tpr_error:.4f}",
-            f"{row.fpr:.4f} ± {row.fpr_error:.4f}",
-            f"{row.keep_fraction:.2%}",
-            f"{row.speedup:.3f} ± {row.speedup_error:.3f}",
-        )
-        for row in point.curve
-    ]
-    title = (
-        f"{name}: {point.n_events:,} events, r = {point.retention_rate:.4g}, "
-        f"from {point.source}"
-    )
-    best = f"Threshold, formula (A); * best: {point.best.speedup:.3f} on these events"
-    if point.held_out_speedup is not None:
-        best += f", {point.held_out_speedup:.3f} if found on the other half"
-    columns = ("score >=", "f1", "f0", "simulated", "speedup")
-    limit = f"maximum weight {point.sampling.max_weight:g}"
-    sampling = zip(
-        (text for text, _ in FIGURES),
-        _describe(point.sampling),
-        _describe(point.sampling_unlimited),
-        strict=True,
-    )
-    formula = "Sampling, p = min(1, c sqrt(s)), formula (C)"
-    return [
-        make_table(f"{title}\n{best}", columns, curve),
-        make_table(formula, ("", limit, "no maximum"), list(sampling)),
-    ]
-
-
-FIGURES: tuple[tuple[str, str], ...] = (
-    ("c", "{constant:.4g}"),
-    ("simulated", "{mean_keep_probability:.2%}"),
-    ("at the maximum weight", "{share_at_max_weight:.2%}"),
-    ("n_eff per generated event", "{n_eff_per_event:.4g}"),
-    ("n_eff per passing event", "{n_eff_per_passing_event:.4f}"),
-    ("speedup", "{speedup:.3f} ± {speedup_error:.3f}"),
-)
-"""What is printed of a `SamplingPoint`, and how."""
-
-
-def _describe(point: SamplingPoint) -> list[str]:
-    return [form.format(**vars(point)) for _, form in FIGURES]
-
-
-def _make_joint_table(together: dict[str, SamplingPoint]) -> Any:
-    rows = [
-        (name, f"{p.constant:.4g}", f"{p.n_eff_per_event:.4g}", _describe(p)[-1])
-        for name, p in together.items()
-    ]
-    share = next(iter(together.values())).mean_keep_probability
-    title = (
-        "All skims with one weight, p = min(1, sqrt(mean of c_k^2 s_k)), formula (C); "
-        f"simulated {share:.2%}"
-    )
-    return make_table(title, ("", "c_k", "n_eff/event", "speedup"), rows)

@@ -28,6 +28,7 @@ __all__ = [
     "ReadOptions",
     "find_format",
     "reading",
+    "require_same_length",
 ]
 
 _HEAD_SIZE = 64
@@ -86,14 +87,14 @@ class FileFormat:
         Where its `FormatModule` is; imported on first use.
     suffix : str
         Usual suffix; decides only where the content cannot be looked at (URLs).
-    magic : bytes
-        First bytes of every file of this format.
+    magic : bytes or tuple of bytes
+        First bytes of every file of this format, or the possible ones.
     """
 
     name: str
     module: str
     suffix: str
-    magic: bytes
+    magic: bytes | tuple[bytes, ...]
 
     def load(self) -> FormatModule:
         """Import the module of this format."""
@@ -103,6 +104,14 @@ class FileFormat:
 FORMATS = (
     FileFormat("mdst ROOT", "smartfilter.io.mdst", ".root", b"root"),
     FileFormat("labelled Parquet", "smartfilter.io.labelled", ".parquet", b"PAR1"),
+    FileFormat("SmartBKG Parquet", "smartfilter.io.smartbkg", ".parquet", b"PAR1"),
+    FileFormat(
+        "basf2 training Parquet", "smartfilter.io.basf2_training", ".parquet", b"PAR1"
+    ),
+    FileFormat("SmartBKG npz", "smartfilter.io.pd4ml", ".npz", b"PK"),
+    FileFormat(
+        "HepMC", "smartfilter.io.hepmc", ".hepmc", (b"HepMC", b"\nHepMC", b"\x1f\x8b")
+    ),
 )
 """Formats that `find_format` knows; of several that fit, the first wins."""
 
@@ -125,6 +134,21 @@ def reading(where: object) -> Iterator[None]:
             f"file '{where}': cannot be read ({reason}); "
             f"it may be truncated or damaged: make or copy it again"
         ) from error
+
+
+def require_same_length(expected: int, found: int, where: object) -> None:
+    """Refuse a file that has another number of events than when it was opened.
+
+    Raises
+    ------
+    InputError
+        If the numbers differ.
+    """
+    if found != expected:
+        raise InputError(
+            f"file '{where}': expected {expected} events as when it was opened, got "
+            f"{found}; it changed while it was in use: start again"
+        )
 
 
 def _read_head(location: Location) -> bytes:

@@ -23,7 +23,7 @@ from smartfilter.events import (
     PARTICLE_COLUMNS,
     Events,
 )
-from smartfilter.io.formats import ReadOptions, reading
+from smartfilter.io.formats import ReadOptions, reading, require_same_length
 from smartfilter.io.output import METADATA_KEY, EventBuffer, OutputFile, dump_metadata
 from smartfilter.io.parquet import (
     EVENT_TYPE,
@@ -341,7 +341,10 @@ class LabelledFile:
             file = pq.ParquetFile(self._location.path, page_checksum_verification=True)
         start = 0
         with file:
-            batches = file.iter_batches(chunk_size, columns=list(self._columns))
+            require_same_length(self.n_events, file.metadata.num_rows, self._location)
+            batches = file.iter_batches(
+                chunk_size, columns=list(self._columns), use_threads=False
+            )
             while True:
                 with reading(self._location):
                     batch = next(batches, None)

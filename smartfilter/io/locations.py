@@ -1,9 +1,13 @@
-"""What users type to name input files: paths, globs, ``file.root:tree``, URLs."""
+"""What users type to name input files: paths, globs, ``file.root:tree``, URLs.
+
+The part of a file may also be a set of a data set: ``file.npz:train``.
+"""
 
 from __future__ import annotations
 
 import glob
 import re
+import stat
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -19,8 +23,9 @@ __all__ = ["Location", "expand_paths"]
 _URL = re.compile(
     r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<server>[^/]*)(?P<rest>.*)$"
 )
-_WITH_TREE = re.compile(r"^(?P<path>.+\.root):(?P<tree>.+)$")
+_WITH_TREE = re.compile(r"^(?P<path>.+\.(?:root|npz)):(?P<tree>.+)$")
 _XROOTD_SCHEMES = ("root", "roots")
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Location:
     path : str
         A local path or a ``root://`` URL.
     tree : str or None
-        Name of the tree, if the user gave one.
+        Name of the tree or set, if the user gave one.
     """
 
     path: str
@@ -69,22 +74,43 @@ def _remote(text: str, url: re.Match[str]) -> Location:
     return Location(f"{url['scheme']}://{url['server']}{rest}", tree)
 
 
-def _local(text: str) -> list[Location]:
-    if Path(text).exists():
-        path, tree = text, None
-    else:
-        path, tree = _split_tree(text)
-    if Path(path).is_dir():
+def _exists(path: str) -> bool:
+    """Return whether there is such a file, and refuse what is no regular file."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        if glob.has_magic(path):
+            return False
+        reason = getattr(error, "strerror", None) or error
+        name = path if len(path) <= _LONGEST else f"{path[:_LONGEST]}..."
+        raise InputError(f"input: '{name}' cannot be opened ({reason})") from error
+    if stat.S_ISDIR(mode):
         raise InputError(
             f"input: expected a file, got the directory '{path}'; "
             f"give its files, for example '{path.rstrip('/')}/*.root'"
         )
-    if Path(path).exists():
+    if not stat.S_ISREG(mode):
+        raise InputError(
+            f"input: expected a file, got the pipe or device '{path}'; "
+            f"write its content to a file"
+        )
+    return True
+
+
+def _local(text: str) -> list[Location]:
+    if _exists(text):
+        return [Location(text)]
+    path, tree = _split_tree(text)
+    if tree is not None and _exists(path):
         return [Location(path, tree)]
     if not glob.has_magic(path):
         raise InputError(f"input: no such file: '{path}'; check the path")
     names = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  absolute and ** too
     files = [Location(name, tree) for name in names if not Path(name).is_dir()]
+    for file in files:
+        _exists(file.path)
     if not files:
         raise InputError(f"input: no file matches '{path}'; check the pattern")
     return files

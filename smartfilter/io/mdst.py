@@ -15,6 +15,8 @@ Nothing else: infinities and NaN stay as they are.
 from __future__ import annotations
 
 import difflib
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -30,8 +32,9 @@ from smartfilter.events import (
     Events,
     offsets_from_counts,
 )
-from smartfilter.io.formats import ReadOptions, reading
+from smartfilter.io.formats import ReadOptions, reading, require_same_length
 from smartfilter.io.record import drop_secondaries, index_in_event, zero_based
+from smartfilter.io.root_file import open_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,6 +190,28 @@ def _read_flat(branch: Any, start: int, stop: int) -> NDArray[Any]:
     return values
 
 
+def _is_kind(found: np.dtype[Any], expected: np.dtype[Any]) -> bool:
+    """Return whether numbers of a file are of the expected kind, of whatever size."""
+    return found.kind == expected.kind
+
+
+def _convert(
+    values: NDArray[Any], dtype: np.dtype[Any], name: str, where: str
+) -> NDArray[Any]:
+    """Return numbers in another dtype; integers have to fit, floats become infinite."""
+    if values.dtype == dtype:
+        return values
+    if dtype.kind in "iu" and len(values):
+        limits = np.iinfo(dtype)
+        if values.min() < limits.min or values.max() > limits.max:
+            raise InputError(
+                f"branch '{name}': expected numbers that {dtype} holds, got "
+                f"{values.min()} to {values.max()} in '{where}'"
+            )
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
+
+
 class MdstFile:
     """One mdst file.
 
@@ -213,6 +238,8 @@ class MdstFile:
                 f"got {', '.join(unknown)}"
             )
         self._location = location
+        remote = location.is_remote
+        self._path = location.path if remote else str(Path(location.path).absolute())
         self._keep_secondaries = options.keep_secondaries
         self._dtypes = {
             name: dtype
@@ -227,9 +254,7 @@ class MdstFile:
                 self._find_branches(tree)
 
     def _open(self) -> Any:
-        return uproot.open(
-            {self._location.path: None}, object_cache=None, array_cache=None
-        )
+        return open_root(self._path, is_remote=self._location.is_remote)
 
     def _find_branches(self, tree: Any) -> dict[str, Any]:
         """Return the branches by our names, checked to be of the expected kind."""
@@ -242,8 +267,8 @@ class MdstFile:
             key = f"{PARTICLES}/{PARTICLES}.{MEMBERS[name]}"
             branch = branches[name] = _find_branch(tree, key, self._location)
             found = branch.interpretation
-            if not isinstance(found, uproot.AsJagged) or not np.can_cast(
-                found.content.to_dtype, dtype, casting="same_kind"
+            if not isinstance(found, uproot.AsJagged) or not _is_kind(
+                found.content.to_dtype, dtype
             ):
                 raise InputError(
                     f"branch '{key}': expected a jagged array of {dtype}, "
@@ -252,7 +277,12 @@ class MdstFile:
         return branches
 
     def _read_column(
-        self, branch: Any, counts: NDArray[Any], start: int, stop: int
+        self,
+        branch: Any,
+        dtype: np.dtype[Any],
+        counts: NDArray[Any],
+        start: int,
+        stop: int,
     ) -> NDArray[Any]:
         array = branch.array(entry_start=start, entry_stop=stop, library="ak")
         if not np.array_equal(ak.to_numpy(ak.num(array, axis=1)), counts):
@@ -262,7 +292,7 @@ class MdstFile:
                 f"{stop - 1} of '{self._location}'; the file is damaged: make it again"
             )
         flat: NDArray[Any] = ak.to_numpy(ak.flatten(array, axis=1), allow_missing=False)
-        return flat
+        return _convert(flat, dtype, branch.name, str(self._location))
 
     def _read(
         self, tree: Any, branches: Mapping[str, Any], start: int, stop: int
@@ -270,9 +300,7 @@ class MdstFile:
         counts = _read_flat(branches[PARTICLES], start, stop)
         offsets = offsets_from_counts(counts)
         columns = {
-            name: self._read_column(branches[name], counts, start, stop).astype(
-                dtype, copy=False
-            )
+            name: self._read_column(branches[name], dtype, counts, start, stop)
             for name, dtype in self._dtypes.items()
         }
         for name in set(_INDEX_COLUMNS) & set(columns):
@@ -301,17 +329,30 @@ class MdstFile:
         """
         if self.n_events == 0:
             return
-        with reading(self._location):
-            file = self._open()
-        with file:
+        with ExitStack() as stack:
             with reading(self._location):
+                file = stack.enter_context(self._open())
                 tree = _find_tree(file, self._location)
                 branches = self._find_branches(tree)
+                require_same_length(self.n_events, tree.num_entries, self._location)
             for start in range(0, self.n_events, chunk_size):
                 stop = min(start + chunk_size, self.n_events)
                 with reading(self._location):
                     events = self._read(tree, branches, start, stop)
                 yield events
+
+    def read(self, start: int, stop: int) -> Events:
+        """Return the events ``start:stop``.
+
+        Raises
+        ------
+        InputError
+            As `iterate`.
+        """
+        with reading(self._location), self._open() as file:
+            tree = _find_tree(file, self._location)
+            require_same_length(self.n_events, tree.num_entries, self._location)
+            return self._read(tree, self._find_branches(tree), start, stop)
 
     def empty(self) -> Events:
         """Return no events, with the columns that `iterate` gives."""

@@ -36,6 +36,7 @@ from smartfilter.io.mdst import (
 )
 from smartfilter.io.output import METADATA_KEY, EventBuffer, OutputFile, dump_metadata
 from smartfilter.io.record import daughter_ranges
+from smartfilter.io.root_file import open_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -250,7 +251,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     InputError
         If the file cannot be read or was not written by smartfilter.
     """
-    with reading(path), uproot.open({str(path): None}) as file:
+    with reading(path), open_root(path) as file:
         if METADATA_KEY not in file.keys(cycle=False):
             raise InputError(
                 f"file '{path}': expected the object '{METADATA_KEY}', got "

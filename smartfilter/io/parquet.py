@@ -32,6 +32,14 @@ __all__ = [
 EVENT_TYPE = pa.dictionary(pa.int8(), pa.string())
 """Type of the column ``event_type``; null is unknown."""
 
+_USERS = {
+    "labelled": "it is for smartfilter train, evaluate, score and inspect",
+    "scores": "it is for smartfilter working-point, speedup and inspect",
+    "detector objects": "it is for smartfilter skim",
+    "labels": "smartfilter skim --events LABELLED writes labels with their events",
+}
+"""Kind of a file -> commands that take it."""
+
 
 class BatchWriter(OutputFile):
     """Writes record batches to a Parquet file, one row group per block.
@@ -135,12 +143,20 @@ def open_parquet(path: str | Path, kind: str) -> tuple[pq.ParquetFile, dict[str,
     document = json.loads(stored) if stored else {}
     if not isinstance(document, dict) or document.get("kind") != kind:
         file.close()
-        names = ", ".join(file.schema_arrow.names[:6])
         raise InputError(
-            f"file '{path}': expected a {kind} file of smartfilter, got another "
-            f"Parquet file with columns {names}, ...; name another file"
+            f"file '{path}': expected a {kind} file of smartfilter, got "
+            f"{_describe(document, file.schema_arrow)}"
         )
     return file, document
+
+
+def _describe(document: Any, schema: pa.Schema) -> str:
+    """Return what a Parquet file is, and what to do with it."""
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if kind in _USERS:
+        return f"one of {kind}; {_USERS[kind]}"
+    names = ", ".join(schema.names[:6])
+    return f"another Parquet file with columns {names}, ...; name another file"
 
 
 def check_columns(

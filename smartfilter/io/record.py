@@ -1,7 +1,8 @@
 """Index conventions of a particle list: mothers, daughters and generator particles.
 
-basf2 stores 1-based positions with 0 for "none" (``m_mother``); inside smartfilter
-positions are 0-based with -1 for "none". Both conversions are here and nowhere else.
+basf2 stores 1-based positions with 0 for "none" (``m_mother``); the public data sets
+let a particle without a mother point to itself; inside smartfilter positions are 0-based
+with -1 for "none". All conversions are here and nowhere else.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ __all__ = [
     "daughter_ranges",
     "drop_secondaries",
     "index_in_event",
+    "mothers_by_index",
+    "mothers_by_position",
     "zero_based",
 ]
 
@@ -56,6 +59,69 @@ def zero_based(
     outside = (index < 0) | (index > np.repeat(counts.astype(np.int32), counts))
     result = index - np.int32(1)
     result[outside] = OUT_OF_RANGE
+    return result
+
+
+def mothers_by_position(
+    mother: NDArray[np.int32], offsets: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Return mother indices from 0-based positions that are -1 or a particle's own.
+
+    Parameters
+    ----------
+    mother : ndarray of int32, shape (n_particles,)
+        0-based positions within the event; -1, or the particle's own, for none.
+    offsets : ndarray of int64, shape (n_events + 1,)
+        Offsets of the events.
+
+    Returns
+    -------
+    ndarray of int32, shape (n_particles,)
+        -1 for none, `OUT_OF_RANGE` where the position is outside the event.
+    """
+    counts = np.diff(offsets)
+    size = np.repeat(counts.astype(np.int32), counts)
+    result = np.where(mother == index_in_event(offsets), np.int32(NO_MOTHER), mother)
+    result[(mother < NO_MOTHER) | (mother >= size)] = OUT_OF_RANGE
+    return result
+
+
+def mothers_by_index(
+    index: NDArray[np.int32], mother: NDArray[np.int32], offsets: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Return mother indices where particles carry numbers and name their mother's.
+
+    Parameters
+    ----------
+    index : ndarray of int32, shape (n_particles,)
+        Number of each particle, not necessarily contiguous.
+    mother : ndarray of int32, shape (n_particles,)
+        Number of the mother; the particle's own, or one that no particle of the event
+        has (its mother was removed), for none.
+    offsets : ndarray of int64, shape (n_events + 1,)
+        Offsets of the events.
+
+    Returns
+    -------
+    ndarray of int32, shape (n_particles,)
+        0-based rows within the event; -1 for none, `OUT_OF_RANGE` where two particles
+        of the event have the mother's number.
+    """
+    if len(index) == 0:
+        return np.empty(0, dtype=np.int32)
+    low = int(min(index.min(), mother.min()))
+    span = int(max(index.max(), mother.max())) - low + 1
+    counts = np.diff(offsets)
+    first_key = np.repeat(np.arange(len(counts)) * span - low, counts)
+    key, wanted = first_key + index, first_key + mother
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    found = np.searchsorted(ordered, wanted)
+    after = np.searchsorted(ordered, wanted, side="right")
+    row = order[np.minimum(found, len(order) - 1)]
+    result = index_in_event(offsets)[row]
+    result[(found == after) | (wanted == key)] = NO_MOTHER
+    result[(after > found + 1) & (wanted != key)] = OUT_OF_RANGE
     return result
 
 

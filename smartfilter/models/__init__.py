@@ -10,7 +10,8 @@ int32 (n_nodes,), tokens; ``mother`` int64 (n_nodes,), row of the mother in the 
 event ``i`` are the rows ``offsets[i]:offsets[i + 1]``, possibly none; ``event_type``
 int64 (n_events,), position in `smartfilter.events.EVENT_TYPES`, -1 if unknown. The
 logits are float32 (n_events, n_skims). Its constructor takes keywords only, among them
-``n_features``, ``n_tokens`` and ``n_skims``.
+``n_features``, ``n_tokens`` and ``n_skims``, and ``features``, the names of the
+features, where it chooses among them.
 
 A new network is one file here and one row of `NETWORKS`.
 """
@@ -22,7 +23,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from smartfilter.errors import UsageError
+from smartfilter.models.deepset import DeepSet
+from smartfilter.models.flat import FlatMLP
+from smartfilter.models.gatgap import GATGAP
 from smartfilter.models.gcn import GCN
+from smartfilter.models.published_gcn import CommonGraphNet, ReferenceGCN
+from smartfilter.models.subtree import SubtreeNetwork
+from smartfilter.models.transformer import Transformer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +38,18 @@ if TYPE_CHECKING:
 
 __all__ = ["GCN", "NETWORKS", "build", "count_parameters"]
 
-NETWORKS: Mapping[str, type[nn.Module]] = MappingProxyType({"gcn": GCN})
+NETWORKS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {
+        "gcn": GCN,
+        "deepset": DeepSet,
+        "flat_mlp": FlatMLP,
+        "transformer": Transformer,
+        "reference_gcn": ReferenceGCN,
+        "common_graph_net": CommonGraphNet,
+        "gatgap": GATGAP,
+        "subtree": SubtreeNetwork,
+    }
+)
 """Name in configurations and model files -> class."""
 
 

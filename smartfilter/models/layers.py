@@ -24,6 +24,7 @@ __all__ = [
     "Standardise",
     "count_nodes",
     "find_neighbours",
+    "is_exporting",
     "make_head",
     "mean_pool",
     "propagate",
@@ -38,7 +39,7 @@ shipped network on one core, the two ways cost the same at 150 to 200 nodes.
 """
 
 # torch before 2.7 has no such function, and no export that would need it.
-_is_exporting = getattr(torch.compiler, "is_exporting", bool)
+is_exporting = getattr(torch.compiler, "is_exporting", bool)
 
 
 class Neighbours(NamedTuple):
@@ -74,7 +75,7 @@ def find_neighbours(
         Most nodes for which the matrix is filled, see `Neighbours`.
     """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        exporting = _is_exporting()
+        exporting = is_exporting()
         if exporting:
             return _list_neighbours(mother, like)
     n_nodes = mother.shape[0]
@@ -168,7 +169,7 @@ def propagate(x: Tensor, neighbours: Neighbours) -> Tensor:
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         return _sum_neighbours(x, node, start, weight)
     else:  # noqa: RET505 - TorchScript does not compile this branch
-        if _is_exporting():
+        if is_exporting():
             terms = x[node] * weight.unsqueeze(1)
             return torch.zeros_like(x).index_add(0, start, terms)
         result: Tensor = _Propagate.apply(x, node, start, weight)  # type: ignore[no-untyped-call]
@@ -193,7 +194,7 @@ def mean_pool(x: Tensor, offsets: Tensor) -> Tensor:
     Tensor, shape (n_events, n_units)
     """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        exporting = _is_exporting()
+        exporting = is_exporting()
         if exporting:
             return x.sum(dim=0, keepdim=True) / count_nodes(offsets, x).clamp(min=1)
     if offsets.shape[0] == 2:
@@ -301,7 +302,7 @@ def _compress(x: Tensor, small: int = DENSE_NODES) -> Tensor:
     fast as its asinh.
     """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        exporting = _is_exporting()
+        exporting = is_exporting()
         if exporting:
             return torch.asinh(x)
     if x.shape[0] <= small:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from math import cos, exp, nan, sin, sqrt
+from math import exp, nan, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,18 +27,12 @@ from smartfilter.pipeline.candidates import (
     make_store,
 )
 from smartfilter.pipeline.decay_modes import (
-    MASSES,
     SPECIES,
     ModeTable,
     default_mode_table,
 )
-from smartfilter.pipeline.event_shape import (
-    CM_ENERGY,
-    TO_CM,
-    fox_wolfram_r2,
-    sphericity,
-    thrust,
-)
+from smartfilter.pipeline.event_content import describe_event
+from smartfilter.pipeline.event_shape import CM_ENERGY, TO_CM
 from smartfilter.pipeline.final_states import (
     CLUSTER_ROW,
     PHOTON_ENERGY_MIN,
@@ -47,7 +41,6 @@ from smartfilter.pipeline.final_states import (
     fill_neutral_pions,
     fill_photons,
     fill_v0s,
-    is_from_beams,
     sort_descending,
 )
 from smartfilter.pipeline.kernels import inner_kernel, kernel
@@ -61,6 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COUNT_COLUMNS",
+    "MEMBER_COLUMNS",
     "VALUE_COLUMNS",
     "Reconstructed",
     "event_variables",
@@ -107,14 +101,20 @@ VALUE_COLUMNS: Mapping[str, str] = {
 }
 """Float columns of `Reconstructed`. Event shapes use what `COUNT_COLUMNS` counts."""
 
+MEMBER_COLUMNS: Mapping[str, str] = {
+    "b0_tracks": "tracks of the best B0, bit i: the one of i-th largest pT",
+    "b0_photons": "its photons, bit i: the i-th most energetic cluster without a track",
+    "bplus_tracks": "the same of the best B+",
+    "bplus_photons": "the same of the best B+",
+}
+"""Bit masks in `Reconstructed` (0: no candidate)."""
+
 ODDS_OFFSET = 10.0
 """Log odds added before the logistic function: a D- pi+, D+ -> K- pi+ pi+ with all pulls
 at zero and sure PID gets a pseudo signal probability of 0.84."""
 
-TRACK_PT_MIN, CLUSTER_ENERGY_MIN = 0.1, 0.1
-"""GeV; basf2 ``fei`` event cleaning."""
-
 _COUNTS, _VALUES = tuple(COUNT_COLUMNS), tuple(VALUE_COLUMNS)
+_MEMBERS = tuple(MEMBER_COLUMNS)
 _PI0, _K_SHORT, _J_PSI = (SPECIES.index(k) for k in ("pi0", "K_S0", "J/psi"))
 _LAMBDA, _ANTI_LAMBDA = (SPECIES.index(k) for k in ("Lambda0", "anti-Lambda0"))
 _FIRST_D, _LAST_D = SPECIES.index("D0"), SPECIES.index("D-")
@@ -123,7 +123,6 @@ _DSTAR_HH, _ANTI_DSTAR_HH = SPECIES.index("D*+:hh"), SPECIES.index("D*-:hh")
 _B0, _BPLUS, _B0_PI0PI0 = (SPECIES.index(k) for k in ("B0", "B+", "B0:pi0pi0"))
 _FIRST_LEPTON, _LAST_LEPTON = SPECIES.index("e+"), SPECIES.index("mu-")
 _PHOTON = SPECIES.index("gamma")
-_PION_MASS = MASSES["pi+"]
 _MANY_TRACKS, _MANY_PHOTONS = int(Overflow.TRACKS), int(Overflow.PHOTONS)
 
 
@@ -134,7 +133,8 @@ class Reconstructed:
     Parameters
     ----------
     columns : mapping of str to ndarray, each of shape (n_events,)
-        int32 for `COUNT_COLUMNS`, float64 for `VALUE_COLUMNS`.
+        int32 for `COUNT_COLUMNS`, float64 for `VALUE_COLUMNS`, int64 for
+        `MEMBER_COLUMNS`.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -180,6 +180,7 @@ def reconstruct(detected: Detected, *, modes: ModeTable | None = None) -> Recons
     table = default_mode_table() if modes is None else modes
     counts = np.zeros((len(_COUNTS), n_events), dtype=np.int32)
     values = np.zeros((len(_VALUES), n_events))
+    members = np.zeros((len(_MEMBERS), n_events), dtype=np.int64)
     tracks = _stack(detected.tracks, TRACK_ROW, "track")
     clusters = _stack(detected.clusters, CLUSTER_ROW, "cluster")
     _reconstruct_events(
@@ -193,6 +194,7 @@ def reconstruct(detected: Detected, *, modes: ModeTable | None = None) -> Recons
         CM_ENERGY,
         counts,
         values,
+        members,
     )
     n_overflow = np.count_nonzero(counts[0])
     if n_overflow:
@@ -202,17 +204,18 @@ def reconstruct(detected: Detected, *, modes: ModeTable | None = None) -> Recons
             n_overflow,
             n_events,
         )
-    names = (*_COUNTS, *_VALUES)
-    return Reconstructed(dict(zip(names, (*counts, *values), strict=True)))
+    names = (*_COUNTS, *_VALUES, *_MEMBERS)
+    columns = (*counts, *values, *members)
+    return Reconstructed(dict(zip(names, columns, strict=True)))
 
 
 def event_variables(reconstructed: Reconstructed) -> dict[str, NDArray[np.float32]]:
-    """Return all columns as float32, shape (n_events,) each.
+    """Return counts and values as float32, shape (n_events,) each.
 
     Meant for bias studies and auxiliary targets of a training; NaN as documented in
     `VALUE_COLUMNS`.
     """
-    return {k: v.astype(np.float32) for k, v in reconstructed.columns.items()}
+    return {k: reconstructed[k].astype(np.float32) for k in (*_COUNTS, *_VALUES)}
 
 
 def _stack(table: Table, names: Sequence[str], what: str) -> NDArray[np.float64]:
@@ -247,8 +250,9 @@ def _reconstruct_events(
     cm_energy: float,
     counts: NDArray[Any],
     values: NDArray[Any],
+    members: NDArray[Any],
 ) -> None:
-    """Reconstruct event by event into the columns of ``counts`` and ``values``."""
+    """Reconstruct event by event into the columns of the last three."""
     n_objects = 1
     for event in range(len(track_offsets) - 1):
         n = track_offsets[event + 1] - track_offsets[event]
@@ -274,11 +278,11 @@ def _reconstruct_events(
         fill_neutral_pions(store)
         combine_all(store, table, 0.5 * cm_energy)
         _count(store, counts[:, event])
-        _rate_best(store, _B0, values[0:3, event])
-        _rate_best(store, _BPLUS, values[3:6, event])
+        _rate_best(store, _B0, values[0:3, event], members[0:2, event])
+        _rate_best(store, _BPLUS, values[3:6, event], members[2:4, event])
         values[12, event] = _find_fastest(store, _FIRST_LEPTON, _LAST_LEPTON)
         values[13, event] = _find_fastest(store, _PHOTON, _PHOTON)
-        _describe_event(
+        describe_event(
             own_tracks,
             own_clusters,
             to_cm,
@@ -345,8 +349,10 @@ def _find_fastest(store: Store, first: int, last: int) -> float:
 
 
 @inner_kernel
-def _rate_best(store: Store, species: int, values: NDArray[Any]) -> None:
-    """Set probability, Mbc and delta E of the best candidate of a list."""
+def _rate_best(
+    store: Store, species: int, values: NDArray[Any], members: NDArray[Any]
+) -> None:
+    """Set probability, Mbc, delta E and members of the best candidate of a list."""
     if store.size[species] == 0:
         values[0], values[1], values[2] = 0.0, nan, nan
         return
@@ -354,73 +360,4 @@ def _rate_best(store: Store, species: int, values: NDArray[Any]) -> None:
     values[0] = 1.0 / (1.0 + exp(-store.quality[row] - ODDS_OFFSET))
     values[1] = store.value[row, 0]
     values[2] = store.value[row, 1]
-
-
-@inner_kernel
-def _add_momentum(
-    momenta: NDArray[Any],
-    n: int,
-    to_cm: NDArray[Any],
-    energy: float,
-    px: float,
-    py: float,
-    pz: float,
-) -> float:
-    """Set row ``n`` to the CM momentum; return the CM energy."""
-    for k in range(3):
-        momenta[n, k] = (
-            to_cm[k + 1, 0] * energy
-            + to_cm[k + 1, 1] * px
-            + to_cm[k + 1, 2] * py
-            + to_cm[k + 1, 3] * pz
-        )
-    x, y, z = momenta[n, 0], momenta[n, 1], momenta[n, 2]
-    momenta[n, 3] = sqrt(x * x + y * y + z * z)
-    return float(
-        to_cm[0, 0] * energy + to_cm[0, 1] * px + to_cm[0, 2] * py + to_cm[0, 3] * pz
-    )
-
-
-@inner_kernel
-def _describe_event(
-    tracks: NDArray[Any],
-    clusters: NDArray[Any],
-    to_cm: NDArray[Any],
-    cm_energy: float,
-    momenta: NDArray[Any],
-    counts: NDArray[Any],
-    values: NDArray[Any],
-) -> None:
-    """Set multiplicities, event shapes and missing quantities."""
-    n, charge, visible = 0, 0.0, 0.0
-    for track in tracks:
-        pt2 = track[0] * track[0] + track[1] * track[1]
-        if not pt2 > TRACK_PT_MIN**2 or not is_from_beams(track):
-            continue
-        energy = sqrt(pt2 + track[2] * track[2] + _PION_MASS * _PION_MASS)
-        visible += _add_momentum(
-            momenta, n, to_cm, energy, track[0], track[1], track[2]
-        )
-        charge += track[3]
-        n += 1
-    counts[1], counts[2] = n, int(charge)
-    for cluster in clusters:
-        energy, theta, phi = cluster[0], cluster[1], cluster[2]
-        if not energy > CLUSTER_ENERGY_MIN or cluster[3] >= 0:
-            continue
-        pt = energy * sin(theta)
-        visible += _add_momentum(
-            momenta, n, to_cm, energy, pt * cos(phi), pt * sin(phi), energy * cos(theta)
-        )
-        n += 1
-    counts[3] = n - counts[1]
-    values[6] = fox_wolfram_r2(momenta, n)
-    values[7] = thrust(momenta, n)
-    values[8] = sphericity(momenta, n)
-    missing = cm_energy - visible
-    mass2 = missing * missing
-    for k in range(3):
-        # The beams are at rest in this frame: missing momentum is minus the visible.
-        total = np.sum(momenta[:n, k])
-        mass2 -= total * total
-    values[9], values[10], values[11] = visible, missing, mass2
+    members[:] = store.used[row]

@@ -30,6 +30,7 @@ __all__ = [
     "apply_skims",
     "estimate_retention",
     "get_skim",
+    "is_hadronic",
 ]
 
 B0_PROBABILITY_MIN = 1.54e-6
@@ -67,7 +68,7 @@ class Skim:
     select: Callable[[Reconstructed], NDArray[np.bool_]]
 
 
-def _is_hadronic(event: Reconstructed) -> NDArray[Any]:
+def is_hadronic(event: Reconstructed) -> NDArray[Any]:
     """Event cleaning of basf2's hadronic FEI skims (``skim/WGs/fei.py``)."""
     return (
         (event["n_tracks"] >= 3)
@@ -78,11 +79,11 @@ def _is_hadronic(event: Reconstructed) -> NDArray[Any]:
 
 
 def _select_b0(event: Reconstructed) -> NDArray[np.bool_]:
-    return _is_hadronic(event) & (event["b0_probability"] > B0_PROBABILITY_MIN)
+    return is_hadronic(event) & (event["b0_probability"] > B0_PROBABILITY_MIN)
 
 
 def _select_bplus(event: Reconstructed) -> NDArray[np.bool_]:
-    return _is_hadronic(event) & (event["bplus_probability"] > BPLUS_PROBABILITY_MIN)
+    return is_hadronic(event) & (event["bplus_probability"] > BPLUS_PROBABILITY_MIN)
 
 
 def _select_b(event: Reconstructed) -> NDArray[np.bool_]:
@@ -110,13 +111,13 @@ def _select_tau(event: Reconstructed) -> NDArray[np.bool_]:
 
 def _select_lepton(event: Reconstructed) -> NDArray[np.bool_]:
     return np.asarray(
-        _is_hadronic(event) & (event["lepton_momentum"] > LEPTON_MOMENTUM_MIN)
+        is_hadronic(event) & (event["lepton_momentum"] > LEPTON_MOMENTUM_MIN)
     )
 
 
 def _select_photon(event: Reconstructed) -> NDArray[np.bool_]:
     return np.asarray(
-        _is_hadronic(event) & (event["photon_energy"] > PHOTON_ENERGY_CM_MIN)
+        is_hadronic(event) & (event["photon_energy"] > PHOTON_ENERGY_CM_MIN)
     )
 
 

@@ -1,4 +1,4 @@
-"""Assess a model file on labelled files: scores, labels and figures of merit."""
+"""Figures of merit of a model per skim and event type, from scored events."""
 
 from __future__ import annotations
 
@@ -7,61 +7,52 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.errors import InputError, UsageError
 from smartfilter.events import EVENT_TYPES
-from smartfilter.io import open_events
 from smartfilter.model_info import DEFAULT
-from smartfilter.training.dataset import read_sample_weight, require_labels
-from smartfilter.training.evaluation import Evaluation, evaluate
+from smartfilter.training.agreement import (
+    Agreement,
+    ChiSquared,
+    count_disagreements,
+    sum_deviations,
+)
+from smartfilter.training.calibration import choose_threshold
+from smartfilter.training.evaluation import Evaluation, evaluate, find_rate
 from smartfilter.training.quantiles import compare_quantiles
-from smartfilter.training.split import Split
+from smartfilter.training.scored import ScoredSample, score_labelled
+from smartfilter.working_point import Times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
-    from smartfilter.events import Events
-    from smartfilter.model_info import ModelInfo
-    from smartfilter.scoring import Scorer
+    from smartfilter.model_info import Calibration, ModelInfo
     from smartfilter.training.quantiles import Quantile
 
-__all__ = ["Assessment", "Result", "ScoredSample", "assess", "score_labelled"]
+__all__ = [
+    "Assessment",
+    "Result",
+    "ScoredSample",
+    "assess",
+    "name_event_type",
+    "needs_validation",
+    "score_labelled",
+    "summarise",
+]
 
 
-@dataclass(frozen=True, eq=False)
-class ScoredSample:
-    """Labelled events with their scores.
-
-    Parameters
-    ----------
-    skims : tuple of str
-    scores : ndarray of float32, shape (n_events, n_skims)
-    passes : ndarray of bool, shape (n_events, n_skims)
-    weight : ndarray of float32, shape (n_events,)
-        Generated events that each event stands for.
-    event_type : ndarray of int8, shape (n_events,)
-    variables : mapping of str to ndarray of float32, shape (n_events,)
-        Event-level variables that all files have.
-    n_dropped : int
-        Events left out because they took part in training or validation.
-    n_unscorable : int
-        Events left out because they cannot be scored.
-    """
-
-    skims: tuple[str, ...]
-    scores: NDArray[np.float32]
-    passes: NDArray[np.bool_]
-    weight: NDArray[np.float32]
-    event_type: NDArray[np.int8]
-    variables: Mapping[str, NDArray[np.float32]]
-    n_dropped: int
-    n_unscorable: int
-
-    def __len__(self) -> int:
-        """Return the number of events."""
-        return len(self.weight)
+_SUMMARY = (
+    "skim",
+    "event_type",
+    "n_passing",
+    "retention_rate",
+    "auc",
+    "auc_error",
+    "speedup",
+    "speedup_error",
+    "sampling_speedup",
+    "calibration_error",
+    "n_disagreeing",
+)
+"""Metrics that a model file carries for each skim and event type."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +70,9 @@ class Result:
         None without passing or without failing events.
     quantiles : tuple of Quantile
         Predicted and observed passing events in tenths of the generated events.
+    threshold_from : str
+        What chose the working point: ``model``, whose training took its validation
+        events, or ``validation``, those among the data.
     """
 
     skim: str
@@ -88,14 +82,21 @@ class Result:
     retention_rate: float
     evaluation: Evaluation | None
     quantiles: tuple[Quantile, ...]
+    threshold_from: str = "model"
 
     @property
     def n_disagreeing(self) -> int:
         """Quantiles in which predicted and observed disagree."""
         return sum(not quantile.agrees for quantile in self.quantiles)
 
+    @property
+    def chi_squared(self) -> ChiSquared | None:
+        """Deviations of all quantiles together; None for few passing events."""
+        return sum_deviations(self.quantiles)
+
     def to_metrics(self) -> dict[str, Any]:
         """Return the numbers without the curves."""
+        deviations = self.chi_squared
         return {
             "skim": self.skim,
             "event_type": self.event_type,
@@ -106,6 +107,10 @@ class Result:
             **(self.evaluation.to_metrics() if self.evaluation else {}),
             "n_quantiles": len(self.quantiles),
             "n_disagreeing": self.n_disagreeing,
+            "chi_squared": deviations.value if deviations else None,
+            "chi_squared_groups": deviations.n_groups if deviations else 0,
+            "chi_squared_p_value": deviations.p_value if deviations else None,
+            "threshold_from": self.threshold_from,
         }
 
 
@@ -139,103 +144,16 @@ class Assessment:
         return best
 
     @property
+    def agreement(self) -> Agreement:
+        """How many quantiles of all skims and event types disagree, and should."""
+        return count_disagreements(
+            {(r.skim, r.event_type): r.quantiles for r in self.results}
+        )
+
+    @property
     def evaluations(self) -> Mapping[str, Evaluation]:
         """The evaluations of `main`."""
         return {k: r.evaluation for k, r in self.main.items() if r.evaluation}
-
-
-def score_labelled(
-    files: Sequence[str | Path],
-    scorer: Scorer,
-    *,
-    skims: Sequence[str] = (),
-    all_events: bool = False,
-    advance: Callable[[int], None] | None = None,
-) -> ScoredSample:
-    """Score the test events of labelled files.
-
-    Parameters
-    ----------
-    files : sequence of str or Path
-        As `smartfilter.open_events` takes them.
-    scorer : Scorer
-    skims : sequence of str
-        By default all of the model.
-    all_events : bool
-        Use every event, for files that had no part in the training; by default those
-        in the test split that the model file records.
-    advance : callable, optional
-        Told the number of events read since its last call.
-
-    Raises
-    ------
-    InputError
-        If a label is missing, or no event is left.
-    UsageError
-        If the model does not have a skim.
-    ModelFileError
-        If the model file records no split.
-    """
-    names = tuple(skims) or scorer.info.skim_names
-    for name in names:
-        if name not in scorer.info.skim_names:
-            expected = ", ".join(scorer.info.skim_names)
-            raise UsageError(f"skim: expected one of {expected}, got '{name}'")
-    where = str(scorer.path)
-    split = None if all_events else Split.from_training(scorer.info.training, where)
-    parts, n_dropped = [], 0
-    for chunk in open_events(files):
-        require_labels(chunk, names)
-        events, dropped = (chunk, 0) if split is None else split.drop_used(chunk)
-        n_dropped += dropped
-        parts.append(_score_chunk(events, scorer, names))
-        if advance is not None:
-            advance(len(chunk))
-    if not sum(len(part) for part in parts):
-        raise InputError(
-            f"test events: expected some that {where} was not trained on, got none "
-            f"({n_dropped} of its training and validation splits were left out)"
-        )
-    return _join(parts, n_dropped)
-
-
-def _score_chunk(
-    events: Events, scorer: Scorer, names: tuple[str, ...]
-) -> ScoredSample:
-    result = scorer.score(events)
-    use = result.scorable
-    columns = [scorer.info.skim_names.index(name) for name in names]
-    return ScoredSample(
-        skims=names,
-        scores=result.scores[use][:, columns],
-        passes=np.stack([events.labels[name] for name in names], axis=1)[use],
-        weight=read_sample_weight(events)[use],
-        event_type=events.event_type[use],
-        variables={name: column[use] for name, column in events.variables.items()},
-        n_dropped=0,
-        n_unscorable=int((~use).sum()),
-    )
-
-
-def _join(parts: Sequence[ScoredSample], n_dropped: int) -> ScoredSample:
-    shared = [
-        name
-        for name in parts[0].variables
-        if all(name in part.variables for part in parts)
-    ]
-    return ScoredSample(
-        skims=parts[0].skims,
-        scores=np.concatenate([part.scores for part in parts]),
-        passes=np.concatenate([part.passes for part in parts]),
-        weight=np.concatenate([part.weight for part in parts]),
-        event_type=np.concatenate([part.event_type for part in parts]),
-        variables={
-            name: np.concatenate([part.variables[name] for part in parts])
-            for name in shared
-        },
-        n_dropped=n_dropped,
-        n_unscorable=sum(part.n_unscorable for part in parts),
-    )
 
 
 def assess(
@@ -244,6 +162,7 @@ def assess(
     *,
     simulation_cost: float = 100.0,
     filter_cost: float = 0.0,
+    validation: ScoredSample | None = None,
 ) -> Assessment:
     """Return the figures of merit of each skim and event type on scored events.
 
@@ -254,14 +173,35 @@ def assess(
         Gives retention rates, thresholds and sampling constants.
     simulation_cost, filter_cost : float
         t_s / t_g and t_n / t_g.
-
+    validation : ScoredSample, optional
+        Other events of the same model, which choose the thresholds for these times; by
+        default the thresholds are those of the model.
     """
+    times = Times(t_g=1.0, t_s=simulation_cost, t_n=filter_cost)
     results = tuple(
-        _assess_one(sample, info, k, code, simulation_cost, filter_cost)
+        _assess_one(sample, info, k, code, times, validation)
         for k in range(len(sample.skims))
         for code in np.unique(sample.event_type).tolist()
     )
     return Assessment(results, sample)
+
+
+def summarise(assessment: Assessment) -> dict[str, Any]:
+    """Return the metrics that a model file carries, by the keys of its record."""
+    return {
+        "metrics": {k: r.to_metrics() for k, r in assessment.main.items()},
+        "metrics_by_event_type": [
+            {key: value for key, value in r.to_metrics().items() if key in _SUMMARY}
+            for r in assessment.results
+        ],
+        "agreement": assessment.agreement.to_dict(),
+    }
+
+
+def needs_validation(info: ModelInfo, times: Times) -> bool:
+    """Whether the thresholds of a model were chosen for other times than these."""
+    cost = info.training.get("config", {}).get("simulation_cost")
+    return cost is None or times != Times(t_g=1.0, t_s=float(cost), t_n=0.0)
 
 
 def _assess_one(
@@ -269,11 +209,11 @@ def _assess_one(
     info: ModelInfo,
     column: int,
     code: int,
-    simulation_cost: float,
-    filter_cost: float,
+    times: Times,
+    validation: ScoredSample | None,
 ) -> Result:
     name = sample.skims[column]
-    event_type = EVENT_TYPES[code] if code >= 0 else DEFAULT
+    event_type = name_event_type(code)
     skim = info.skims[info.skim_names.index(name)]
     calibration = skim.get_calibration(event_type)
     rows = sample.event_type == code
@@ -281,14 +221,16 @@ def _assess_one(
     weight = sample.weight[rows]
     configured = info.training.get("config", {}).get("retention_rate", {})
     evaluation = None
+    threshold = _choose_again(validation, column, code, calibration, times)
     if passes.any() and not passes.all():
         evaluation = evaluate(
             score,
             passes,
             calibration=calibration,
             sample_weight=weight,
-            simulation_cost=simulation_cost,
-            filter_cost=filter_cost,
+            threshold=threshold,
+            simulation_cost=times.t_s,
+            filter_cost=times.t_n,
             max_weight=skim.max_weight,
         )
     return Result(
@@ -296,7 +238,7 @@ def _assess_one(
         event_type=event_type,
         n_events=len(passes),
         n_passing=int(passes.sum()),
-        retention_rate=calibration.retention_rate,
+        retention_rate=find_rate(passes, calibration, weight),
         evaluation=evaluation,
         quantiles=compare_quantiles(
             score,
@@ -305,4 +247,33 @@ def _assess_one(
             n_calibration=calibration.n_passing,
             retention_rate=calibration.retention_rate if name in configured else None,
         ),
+        threshold_from="model" if threshold is None else "validation",
+    )
+
+
+def name_event_type(code: int) -> str:
+    """Return the name of an event type, ``default`` for an unknown one."""
+    return EVENT_TYPES[code] if code >= 0 else DEFAULT
+
+
+def _choose_again(
+    validation: ScoredSample | None,
+    column: int,
+    code: int,
+    calibration: Calibration,
+    times: Times,
+) -> float | None:
+    """Return the best threshold of the validation events; None if none can be found."""
+    if validation is None:
+        return None
+    rows = validation.event_type == code
+    passes = validation.passes[rows, column]
+    if not passes.any() or passes.all():
+        return None
+    return choose_threshold(
+        validation.scores[rows, column],
+        passes,
+        retention_rate=find_rate(passes, calibration, validation.weight[rows]),
+        times=times,
+        sample_weight=validation.weight[rows],
     )

@@ -11,7 +11,8 @@ passing events     constants
 =================  ====================================================================
 >= `CURVE_EVENTS`  logistic regression and curve
 fewer              those of the skim for all event types, with a shift of z under which
-                   the mean score is the retention rate
+                   the mean score is the retention rate, and a share of the score spread
+                   over all events: the few that pass may be of another kind
 none at all        the same with the rate (0 + 1/2) / (n + 1) of n generated events:
                    the mean of the rate under Jeffreys' prior
 =================  ====================================================================
@@ -27,11 +28,7 @@ import numpy as np
 from smartfilter.errors import MissingPackageError
 from smartfilter.model_info import Calibration
 from smartfilter.sampling import find_sampling_constant
-from smartfilter.speedup import (
-    effective_sample_size,
-    find_best_threshold,
-    threshold_speedup,
-)
+from smartfilter.speedup import effective_sample_size, find_best_threshold
 from smartfilter.training.curve import (
     expit,
     fill_cells,
@@ -39,6 +36,7 @@ from smartfilter.training.curve import (
     fit_curve,
 )
 from smartfilter.training.evaluation import weight_to_rate
+from smartfilter.working_point import Times
 
 try:
     from scipy.optimize import brentq  # type: ignore[import-untyped]
@@ -51,12 +49,20 @@ if TYPE_CHECKING:
 __all__ = [
     "CURVE_EVENTS",
     "calibrate",
+    "choose_threshold",
     "estimate_rate",
     "shift_calibration",
 ]
 
 CURVE_EVENTS = 30
 """Passing events from which logistic regression and curve are fitted."""
+
+SPREAD_KNOTS = 48
+SPREAD_MARGIN = 3.0
+"""Knots of a spread calibration, and how far they go beyond the events in z."""
+
+LEAST_RISE = 1e-6
+"""Least rise of the log-odds with z, so that scores ascend in spite of rounding."""
 
 THRESHOLD_EVENTS = 1000
 """Passing events from which the best threshold is found with their labels; with fewer
@@ -122,18 +128,21 @@ def calibrate(
         constants = shift_calibration(
             shape, logit, retention_rate=retention_rate, sample_weight=weight
         )
+        if overall is not None and n_passing < CURVE_EVENTS:
+            constants = _spread(constants, logit, weight, retention_rate, n_passing)
     score = constants.to_score(logit)
-    times = {"t_g": 1.0, "t_s": simulation_cost}
+    times = Times(t_g=1.0, t_s=simulation_cost)
     cells = fill_cells(score.astype(np.float64), passes, weight)
     sampling_constant = find_sampling_constant(
-        cells.z, max_weight=max_weight, sample_weight=cells.total, **times
+        cells.z, max_weight=max_weight, sample_weight=cells.total, **times._asdict()
     )
-    if n_passing < THRESHOLD_EVENTS:
-        threshold = _expect_best_threshold(score, weight, **times)
-    else:
-        threshold = find_best_threshold(
-            score, passes, retention_rate=retention_rate, sample_weight=weight, **times
-        ).threshold
+    threshold = choose_threshold(
+        score,
+        passes,
+        retention_rate=retention_rate,
+        times=times,
+        sample_weight=weight,
+    )
     offset = 2.0 * float(np.log(sampling_constant)) + constants.intercept
     return replace(
         constants,
@@ -212,23 +221,75 @@ def shift_calibration(
     )
 
 
-def _expect_best_threshold(
-    score: NDArray[np.float32], weight: NDArray[Any], *, t_g: float, t_s: float
-) -> float:
-    """Return the threshold with the largest speedup (A) if the scores are true.
+def _spread(
+    calibration: Calibration,
+    logit: NDArray[Any],
+    weight: NDArray[Any],
+    retention_rate: float,
+    n_passing: float,
+) -> Calibration:
+    """Return the calibration with a share of the score spread over all events.
 
-    An event counts as passing with its score.
+    The score becomes (1 - e) s + e r. The share e of the passing events to which the
+    shape of other event types does not apply is the mean of Jeffreys' posterior if none
+    of n did: (0 + 1/2) / (n + 1).
     """
-    order = np.argsort(-score, kind="stable")
-    s, w = score[order].astype(np.float64), weight[order]
-    passing, failing = np.cumsum(w * s), np.cumsum(w * (1.0 - s))
-    speedup = threshold_speedup(
-        tpr=np.clip(passing / passing[-1], 0.0, 1.0),
-        fpr=np.clip(failing / failing[-1], 0.0, 1.0),
-        retention_rate=float(passing[-1] / (passing[-1] + failing[-1])),
-        t_g=t_g,
-        t_s=t_s,
+    share = estimate_rate(0.0, n_passing)
+    z = calibration.slope * logit.astype(np.float64) + calibration.intercept
+    grid = np.linspace(z.min() - SPREAD_MARGIN, z.max() + SPREAD_MARGIN, SPREAD_KNOTS)
+    grid = np.union1d(grid, calibration.knots)
+    grid = grid[np.append(True, np.diff(grid) > LEAST_RISE)]
+    shifted = grid
+    if calibration.knots:
+        shifted = grid + np.interp(grid, calibration.knots, calibration.shifts)
+    score = (1.0 - share) * expit(shifted) + share * retention_rate
+    log_odds = np.log(score) - np.log1p(-score)
+    log_odds += LEAST_RISE * (grid - grid[0])
+    bent = replace(
+        calibration,
+        knots=tuple(grid.tolist()),
+        shifts=tuple((log_odds - grid).tolist()),
     )
-    last_of_tie = np.append(np.diff(s) != 0, True)
-    best = np.argmax(np.where(last_of_tie, speedup, -np.inf))
-    return float(s[best])
+    return shift_calibration(
+        bent, logit, retention_rate=retention_rate, sample_weight=weight
+    )
+
+
+def choose_threshold(
+    score: NDArray[Any],
+    passes: NDArray[np.bool_],
+    *,
+    retention_rate: float,
+    times: Times,
+    sample_weight: NDArray[Any] | None = None,
+) -> float:
+    """Return the threshold with the largest speedup (A) on validation events.
+
+    With fewer than `THRESHOLD_EVENTS` passing events it is the largest if the scores are
+    true: an event counts as passing with its score.
+
+    Parameters
+    ----------
+    score : ndarray of float, shape (n_events,)
+        Calibrated pass probabilities.
+    passes : ndarray of bool, shape (n_events,)
+    retention_rate : float
+    times : Times
+    sample_weight : ndarray of float, shape (n_events,), optional
+    """
+    weight = np.ones(len(score)) if sample_weight is None else sample_weight
+    if effective_sample_size(weight[passes]) < THRESHOLD_EVENTS:
+        rate = float(np.average(score.astype(np.float64), weights=weight))
+        best = find_best_threshold(
+            score, score, retention_rate=rate, sample_weight=weight, **times._asdict()
+        )
+    else:
+        share = weight_to_rate(passes, retention_rate, weight)
+        best = find_best_threshold(
+            score,
+            passes,
+            retention_rate=retention_rate,
+            sample_weight=share,
+            **times._asdict(),
+        )
+    return best.threshold

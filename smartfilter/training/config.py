@@ -23,7 +23,8 @@ except ImportError as error:
     raise MissingPackageError("pydantic", "train") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from importlib.resources.abc import Traversable
 
 __all__ = ["TrainingConfig", "list_configs", "read_config"]
 
@@ -41,6 +42,9 @@ class TrainingConfig(BaseModel):
     """Keywords of the network besides n_features, n_tokens and n_skims."""
     preset: str = "smart_background"
     """Preparation preset."""
+    initialise_from: str | None = None
+    """Model file whose parameters the network starts from; see
+    `smartfilter.training.initialise`."""
     skims: dict[str, int | None] = Field(default_factory=dict)
     """Skim name -> code, or a list of names; the first is the main skim. By default
     every label of the data that some events of each split pass and some fail."""
@@ -49,12 +53,34 @@ class TrainingConfig(BaseModel):
     batch_size: int = Field(default=256, ge=1)
     """Events per step."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Literal["cosine", "plateau"] = "cosine"
-    """Cosine down to 0 over all epochs, or halved where the validation loss stalls."""
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    """Cosine down to 0 over all epochs, or times ``plateau_factor`` where the
+    validation loss stalls, or constant."""
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
     plateau_patience: int = Field(default=3, ge=0)
+    """Epochs without a better loss that are borne; Keras counts one more."""
+    plateau_threshold: float = Field(default=1e-4, ge=0)
+    """Relative difference of losses from which one is better."""
+    min_learning_rate: float = Field(default=0.0, ge=0)
+    """Of the schedule ``plateau``."""
     weight_decay: float = Field(default=0.0, ge=0)
     stop_patience: int = Field(default=8, ge=1)
     """Epochs without a better validation loss before the training stops."""
+    stop_min_delta: float = Field(default=0.0, ge=0)
+    """Difference of losses from which one is better, for ``stop_patience``."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """The training stops behind the epoch that exceeds this time; with one thread it is
+    processor time, which other work on the machine does not change."""
+    training_events: int | None = Field(default=None, ge=2)
+    """Most training events, half of which pass a skim and half fail all; a function of
+    the data and ``split_seed``, so the same ones for all networks and seeds."""
+    loss: Literal["cross_entropy", "effective_sample_size"] = "cross_entropy"
+    """See `smartfilter.training.losses`."""
+    loss_simulation_cost: float = Field(default=97.04 / 0.08, gt=0)
+    """t_s / t_g of the effective sample size loss; this and the next number are those
+    of basf2's ``smartBKG/utils/metrics.py``: 0.08, 0.63, 97.04 for t_g, t_n, t_s."""
+    loss_filter_cost: float = Field(default=0.63 / 0.08, ge=0)
+    """t_n / t_g of that loss."""
     failing_per_passing: float = Field(default=2.0, gt=0)
     """Most events per epoch that fail all skims, per event that passes one; drawn anew
     every epoch, so that all are seen over time."""
@@ -68,6 +94,11 @@ class TrainingConfig(BaseModel):
     as they occur; see `smartfilter.training.streams.balance`."""
     loss_weight: dict[str, float] = Field(default_factory=dict)
     """Skim name -> relative weight of its loss, by default 1."""
+    auxiliary: tuple[str, ...] = ()
+    """Event-level variables that the network predicts while it is trained, see
+    `smartfilter.training.auxiliary`."""
+    auxiliary_weight: float = Field(default=0.05, gt=0)
+    """Factor of their mean squared error beside the loss of the skims."""
     unknown_event_type_share: float = Field(default=0.1, ge=0, le=1)
     """Share of training events whose type is hidden from the network, so that it can
     score events of unknown type."""
@@ -98,10 +129,17 @@ class TrainingConfig(BaseModel):
 
 
 def list_configs() -> tuple[str, ...]:
-    """Return the names of the shipped configurations."""
-    folder = resources.files(_SHIPPED)
-    names = (Path(entry.name) for entry in folder.iterdir())
-    return tuple(sorted(name.stem for name in names if name.suffix == ".yaml"))
+    """Return the names of the shipped configurations, those in folders at the end."""
+    names = _list_names(resources.files(_SHIPPED))
+    return tuple(sorted(names, key=lambda name: ("/" in name, name)))
+
+
+def _list_names(folder: Traversable, prefix: str = "") -> Iterator[str]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _list_names(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield f"{prefix}{entry.name.removesuffix('.yaml')}"
 
 
 def read_config(source: str | Path = "gcn", **changes: Any) -> TrainingConfig:
@@ -110,7 +148,8 @@ def read_config(source: str | Path = "gcn", **changes: Any) -> TrainingConfig:
     Parameters
     ----------
     source : str or Path
-        A YAML file, or the name of a shipped configuration, see `list_configs`.
+        A YAML file, or the name of a shipped configuration, see `list_configs`:
+        ``gcn``, ``lab_report/combined_gcn``.
     **changes
         Fields that replace those of the file.
 
@@ -121,7 +160,7 @@ def read_config(source: str | Path = "gcn", **changes: Any) -> TrainingConfig:
     """
     name = str(source)
     if name in list_configs():
-        text = (resources.files(_SHIPPED) / f"{name}.yaml").read_text()
+        text = resources.files(_SHIPPED).joinpath(f"{name}.yaml").read_text()
     else:
         try:
             text = Path(source).read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -110,6 +110,8 @@ class GraphDataset:
         Where the events come from.
     n_unscorable : int
         Events that were left out.
+    variables : Tensor of float32, shape (n_events, n_variables)
+        Event-level variables that were asked for; empty (0, 0) for none.
     """
 
     x: Tensor
@@ -124,6 +126,7 @@ class GraphDataset:
     totals: Totals
     files: tuple[str, ...] = ()
     n_unscorable: int = 0
+    variables: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -173,6 +176,7 @@ def make_dataset(
     preset: str,
     split: Split,
     failing_share: float = 1.0,
+    variables: Sequence[str] = (),
 ) -> GraphDataset:
     """Prepare labelled events.
 
@@ -188,13 +192,16 @@ def make_dataset(
     failing_share : float
         Share of the training events failing all skims that is kept; the others are
         dropped by a hash of the event and those that are kept stand for them.
+    variables : sequence of str
+        Event-level variables to keep.
 
     Raises
     ------
     InputError
-        If a label is missing or a weight is not a number > 0.
+        If a label or a variable is missing, or a weight is not a number > 0.
     """
     require_labels(events, skims)
+    _require_variables(events, variables)
     totals = Totals.count(events, skims)
     part = split.assign(events)
     weight = read_sample_weight(events)
@@ -220,7 +227,27 @@ def make_dataset(
         totals=totals,
         files=(events.file,),
         n_unscorable=int((~keep).sum()),
+        variables=_stack_variables(events, variables, keep),
     )
+
+
+def _require_variables(events: Events, names: Sequence[str]) -> None:
+    """Refuse events without these event-level variables."""
+    missing = [name for name in names if name not in events.variables]
+    if missing:
+        raise InputError(
+            f"variables: expected {', '.join(missing)} in {events.file or 'events'}, "
+            f"got {', '.join(events.variables) or 'none'}; leave them out of 'auxiliary'"
+        )
+
+
+def _stack_variables(
+    events: Events, names: Sequence[str], keep: NDArray[np.bool_]
+) -> Tensor:
+    if not names:
+        return torch.zeros(0, 0)
+    columns = [events.variables[name][keep] for name in names]
+    return torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))
 
 
 def _thin_out(
@@ -277,6 +304,7 @@ def load_dataset(
     split: Split,
     max_events: int | None = None,
     failing_share: float = 1.0,
+    variables: Sequence[str] = (),
     advance: Callable[[int], None] | None = None,
 ) -> GraphDataset:
     """Read and prepare labelled files; every event is prepared once.
@@ -291,7 +319,7 @@ def load_dataset(
     split : Split
     max_events : int, optional
         Stop after this many events.
-    failing_share : float
+    failing_share, variables
         See `make_dataset`.
     advance : callable, optional
         Told the number of events read since its last call.
@@ -314,6 +342,7 @@ def load_dataset(
             preset=preset,
             split=split,
             failing_share=failing_share,
+            variables=variables,
         )
         store = _Store(part) if store is None else store.append(part)
         if advance is not None:
@@ -333,7 +362,10 @@ class _Store:
     ``ndarray.resize`` moves pages rather than bytes where the system can.
     """
 
-    _COLUMNS = ("x", "pdg", "mother", "event_type", "passes", "weight", "split")
+    _COLUMNS = (
+        *("x", "pdg", "mother", "event_type", "passes", "weight", "split"),
+        "variables",
+    )
 
     def __init__(self, first: GraphDataset) -> None:
         self.skims = first.skims

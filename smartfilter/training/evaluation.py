@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.errors import InputError, MissingPackageError, UsageError
+from smartfilter.errors import InputError, UsageError
 from smartfilter.sampling import MAX_WEIGHT, optimal_keep_probability
-from smartfilter.speedup import (
-    effective_sample_size,
-    find_best_threshold,
-    propagate,
-    sampling_speedup,
-    threshold_speedup,
-)
+from smartfilter.speedup import find_best_threshold
+from smartfilter.training.auc import area_under_curve, find_interval
+from smartfilter.working_point import Times, evaluate_sampling, evaluate_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,9 +25,10 @@ __all__ = [
     "Evaluation",
     "Reliability",
     "area_under_curve",
+    "balance_score",
     "calibration_curve",
     "evaluate",
-    "roc_points",
+    "find_rate",
     "weight_to_rate",
 ]
 
@@ -39,62 +36,8 @@ N_BINS = 20
 """Bins of the calibration curve."""
 
 
-def area_under_curve(
-    score: NDArray[Any],
-    passes: NDArray[np.bool_],
-    *,
-    sample_weight: NDArray[Any] | None = None,
-) -> tuple[float, float]:
-    """Return the area under the ROC curve and its standard error.
-
-    Parameters
-    ----------
-    score : ndarray of float, shape (n_events,)
-    passes : ndarray of bool, shape (n_events,)
-    sample_weight : ndarray of float, shape (n_events,), optional
-        1 by default.
-
-    Raises
-    ------
-    UsageError
-        If there is no passing or no failing event.
-
-    Notes
-    -----
-    The error is that of DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988) 837: each
-    event's placement among the events of the other class, here with weights.
-    """
-    passes = np.asarray(passes, dtype=bool)
-    if not passes.any() or passes.all():
-        raise UsageError("AUC: expected passing and failing events, got one kind")
-    weight = _weights(sample_weight, len(score))
-    s1, w1 = score[passes], weight[passes]
-    s0, w0 = score[~passes], weight[~passes]
-    placement_1 = _share_below(s1, s0, w0)
-    placement_0 = 1.0 - _share_below(s0, s1, w1)
-    auc = float(np.average(placement_1, weights=w1))
-    variance = sum(
-        float(np.sum(np.square(w * (placement - auc)))) / float(np.sum(w)) ** 2
-        for w, placement in ((w1, placement_1), (w0, placement_0))
-    )
-    return auc, float(np.sqrt(variance))
-
-
 def _weights(weight: NDArray[Any] | None, n_events: int) -> NDArray[np.float64]:
     return np.ones(n_events) if weight is None else weight.astype(np.float64)
-
-
-def _share_below(
-    values: NDArray[Any], others: NDArray[Any], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the weighted share of others below each value, ties counted half."""
-    order = np.argsort(others, kind="stable")
-    ranked = others[order]
-    running = np.concatenate([[0.0], np.cumsum(weight[order])])
-    below = running[np.searchsorted(ranked, values, side="left")]
-    up_to = running[np.searchsorted(ranked, values, side="right")]
-    result: NDArray[np.float64] = 0.5 * (below + up_to) / running[-1]
-    return result
 
 
 def weight_to_rate(
@@ -122,30 +65,6 @@ def weight_to_rate(
     failing = (1.0 - retention_rate) / weight[~passes].sum()
     share: NDArray[np.float64] = weight * np.where(passes, passing, failing)
     return len(passes) * share
-
-
-def roc_points(
-    score: NDArray[Any],
-    passes: NDArray[np.bool_],
-    *,
-    sample_weight: NDArray[Any] | None = None,
-    n_points: int = 500,
-) -> dict[str, list[float]]:
-    """Return fpr, tpr and threshold along the ROC curve, at most n_points of them."""
-    try:
-        from sklearn.metrics import roc_curve
-    except ImportError as error:
-        raise MissingPackageError("scikit-learn", "train") from error
-
-    fpr, tpr, threshold = roc_curve(passes, score, sample_weight=sample_weight)
-    threshold[0] = 1.0  # scikit-learn's infinity: keep nothing
-    wanted = np.linspace(0.0, tpr[-1] + fpr[-1], n_points)
-    rows = np.unique(np.searchsorted(tpr + fpr, wanted).clip(max=len(fpr) - 1))
-    return {
-        "fpr": fpr[rows].tolist(),
-        "tpr": tpr[rows].tolist(),
-        "threshold": threshold[rows].tolist(),
-    }
 
 
 @dataclass(frozen=True)
@@ -206,20 +125,26 @@ class Evaluation:
     n_passing, n_failing : int
         Events.
     retention_rate : float
-    auc, auc_error : float
-    accuracy : float
-        At equal numbers of passing and failing events, best Bayes threshold: the score
-        equals the retention rate.
-    threshold, tpr, fpr, speedup, speedup_error : float
-        The model's working point and formula (A) there.
-    best_threshold, max_speedup : float
-        The largest speedup on these very events: optimistic.
-    sampling_speedup : float
-        Formula (C) with the model's sampling constant.
+        Of the model; of the events if the model does not say.
+    auc, auc_error, auc_low, auc_high : float
+        Area under the ROC curve, standard error and 95 % confidence interval.
+    loss, accuracy : float
+        At equal numbers of passing and failing events, as the field publishes them: mean
+        binary cross-entropy of the score brought to that prior, and share of events on
+        the right side of 1/2.
+    threshold, tpr, fpr, keep_fraction, speedup, speedup_error : float
+        The working point, which other events chose, and formula (A) there.
+    best_threshold, best_threshold_balanced, max_speedup : float
+        The largest speedup on these very events, as published: optimistic. Balanced: the
+        same threshold on the score brought to equal numbers.
+    sampling_constant : float
+        Of the model.
+    sampling_speedup, sampling_speedup_error : float
+        Formula (C) with it.
+    sampling_n_eff_share : float
+        Effective number of passing events kept per passing event generated.
     calibration_error : float
         See `Reliability`.
-    roc : dict of lists
-        See `roc_points`.
     reliability : Reliability
     """
 
@@ -228,17 +153,24 @@ class Evaluation:
     retention_rate: float
     auc: float
     auc_error: float
+    auc_low: float
+    auc_high: float
+    loss: float
     accuracy: float
     threshold: float
     tpr: float
     fpr: float
+    keep_fraction: float
     speedup: float
     speedup_error: float
     best_threshold: float
+    best_threshold_balanced: float
     max_speedup: float
+    sampling_constant: float
     sampling_speedup: float
+    sampling_speedup_error: float
+    sampling_n_eff_share: float
     calibration_error: float
-    roc: dict[str, list[float]]
     reliability: Reliability
 
     def to_metrics(self) -> dict[str, float]:
@@ -252,6 +184,7 @@ def evaluate(
     *,
     calibration: Calibration,
     sample_weight: NDArray[Any] | None = None,
+    threshold: float | None = None,
     simulation_cost: float = 100.0,
     filter_cost: float = 0.0,
     max_weight: float = MAX_WEIGHT,
@@ -267,6 +200,8 @@ def evaluate(
         Gives retention rate, threshold and sampling constant.
     sample_weight : ndarray of float, shape (n_events,), optional
         Generated events that each event stands for; 1 by default.
+    threshold : float, optional
+        The working point; by default that of the calibration.
     simulation_cost, filter_cost : float
         t_s / t_g and t_n / t_g.
     max_weight : float
@@ -282,25 +217,32 @@ def evaluate(
             f"labels: expected passing and failing events, got {int(passes.sum())} "
             f"passing ones of {len(passes)}"
         )
-    rate = calibration.retention_rate
-    times = {"t_g": 1.0, "t_s": simulation_cost, "t_n": filter_cost}
+    times = Times(t_g=1.0, t_s=simulation_cost, t_n=filter_cost)
+    rate = find_rate(passes, calibration, sample_weight)
     weight = weight_to_rate(passes, rate, sample_weight)
     auc, auc_error = area_under_curve(score, passes, sample_weight=weight)
+    auc_low, auc_high = find_interval(auc, auc_error)
     best = find_best_threshold(
-        score, passes, retention_rate=rate, sample_weight=weight, **times
+        score, passes, retention_rate=rate, sample_weight=weight, **times._asdict()
     )
-    tpr, tpr_error, fpr, fpr_error = _rates_at(
-        score >= calibration.threshold, passes, weight
+    point = evaluate_threshold(
+        score,
+        passes,
+        weight,
+        threshold=calibration.threshold if threshold is None else threshold,
+        times=times,
     )
-    speedup, speedup_error = propagate(
-        threshold_speedup,
-        {"tpr": tpr, "fpr": fpr, "retention_rate": rate, **times},
-        {"tpr": tpr_error, "fpr": fpr_error},
+    sampling = evaluate_sampling(
+        optimal_keep_probability(
+            score, calibration.sampling_constant, max_weight=max_weight
+        ),
+        passes,
+        weight,
+        times=times,
+        constant=calibration.sampling_constant,
+        max_weight=max_weight,
     )
-    balanced = _rates_at(score >= rate, passes, weight)
-    p = optimal_keep_probability(
-        score, calibration.sampling_constant, max_weight=max_weight
-    )
+    loss, accuracy = _evaluate_balanced(score, passes, weight, rate)
     reliability = calibration_curve(score, passes, sample_weight=weight)
     return Evaluation(
         n_passing=int(passes.sum()),
@@ -308,36 +250,72 @@ def evaluate(
         retention_rate=rate,
         auc=auc,
         auc_error=auc_error,
-        accuracy=0.5 * (balanced[0] + 1.0 - balanced[2]),
-        threshold=calibration.threshold,
-        tpr=tpr,
-        fpr=fpr,
-        speedup=speedup,
-        speedup_error=speedup_error,
+        auc_low=auc_low,
+        auc_high=auc_high,
+        loss=loss,
+        accuracy=accuracy,
+        threshold=point.threshold,
+        tpr=point.tpr,
+        fpr=point.fpr,
+        keep_fraction=point.keep_fraction,
+        speedup=point.speedup,
+        speedup_error=point.speedup_error,
         best_threshold=best.threshold,
+        best_threshold_balanced=float(balance_score(np.array(best.threshold), rate)),
         max_speedup=best.speedup,
-        sampling_speedup=float(
-            sampling_speedup(
-                retention_rate=rate,
-                mean_pass_over_p=np.average(passes / p, weights=weight),
-                mean_keep_probability=np.average(p, weights=weight),
-                **times,
-            )
-        ),
+        sampling_constant=calibration.sampling_constant,
+        sampling_speedup=sampling.speedup,
+        sampling_speedup_error=sampling.speedup_error,
+        sampling_n_eff_share=sampling.n_eff_per_passing_event,
         calibration_error=reliability.calibration_error,
-        roc=roc_points(score, passes, sample_weight=weight),
         reliability=reliability,
     )
 
 
-def _rates_at(
-    kept: NDArray[np.bool_], passes: NDArray[np.bool_], weight: NDArray[np.float64]
-) -> tuple[float, float, float, float]:
-    """Return tpr and fpr, each with its binomial error."""
-    values: list[float] = []
-    for chosen in (passes, ~passes):
-        w = weight[chosen]
-        share = float(np.clip(np.average(kept[chosen], weights=w), 0.0, 1.0))
-        values += [share, np.sqrt(share * (1.0 - share) / effective_sample_size(w))]
-    tpr, tpr_error, fpr, fpr_error = values
-    return tpr, tpr_error, fpr, fpr_error
+def find_rate(
+    passes: NDArray[np.bool_],
+    calibration: Calibration,
+    sample_weight: NDArray[Any] | None = None,
+) -> float:
+    """Return the retention rate of a calibration, or that of the events if it has none."""
+    if np.isfinite(calibration.retention_rate):
+        return calibration.retention_rate
+    return float(np.average(passes, weights=sample_weight))
+
+
+def balance_score(score: NDArray[Any], retention_rate: float) -> NDArray[np.float64]:
+    """Return the pass probability if as many events passed as failed, same shape.
+
+    Parameters
+    ----------
+    score : ndarray of float
+        Pass probability at the retention rate.
+    retention_rate : float
+        r; the odds are multiplied with (1 - r) / r (Bayes' theorem).
+    """
+    passing = score.astype(np.float64) * (1.0 - retention_rate)
+    failing = (1.0 - score.astype(np.float64)) * retention_rate
+    balanced: NDArray[np.float64] = passing / (passing + failing)
+    return balanced
+
+
+def _evaluate_balanced(
+    score: NDArray[Any],
+    passes: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+    rate: float,
+) -> tuple[float, float]:
+    """Return loss and accuracy at equal numbers of passing and failing events."""
+    probability = balance_score(score, rate)
+    right = np.where(passes, probability, 1.0 - probability)
+    loss = -np.log(np.maximum(right, np.finfo(np.float64).tiny))
+    means = [
+        (np.average(loss[c], weights=weight[c]), _share(score[c] >= rate, weight[c]))
+        for c in (passes, ~passes)
+    ]
+    (loss_1, tpr), (loss_0, fpr) = means
+    return float(0.5 * (loss_1 + loss_0)), 0.5 * (tpr + 1.0 - fpr)
+
+
+def _share(kept: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
+    return float(np.average(kept, weights=weight))

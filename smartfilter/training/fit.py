@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import copy
-import csv
+import inspect
 import json
 import logging
 import time
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from smartfilter.errors import MissingPackageError, UsageError
 from smartfilter.events import UNKNOWN_EVENT_TYPE
-from smartfilter.models import build
-from smartfilter.models.layers import set_standardisation
+from smartfilter.models import NETWORKS, build
+from smartfilter.models.constants import set_constants
+from smartfilter.presets import get_preset
 from smartfilter.scoring import limit_threads, resolve_device
-from smartfilter.training.evaluation import area_under_curve
-from smartfilter.training.streams import (
-    PREDICTION_EVENTS,
-    Batch,
-    EpochStream,
-    FixedStream,
-)
+from smartfilter.training.auxiliary import AuxiliaryLoss, strip_outputs
+from smartfilter.training.classifier import FINGERPRINT, Classifier, History
+from smartfilter.training.initialise import initialise
+from smartfilter.training.losses import make_loss
+from smartfilter.training.streams import PREDICTION_EVENTS, EpochStream, FixedStream
 
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside lightning's own imports
-        from lightning.pytorch import Callback, LightningModule, Trainer
+        from lightning.pytorch import Callback, Trainer
         from lightning.pytorch.callbacks import (
             EarlyStopping,
             ModelCheckpoint,
@@ -54,11 +51,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FitResult", "fit", "predict"]
 
-_FINGERPRINT = "smartfilter_fingerprint"
-_PLATEAU = "smartfilter_plateau"
-
 STANDARDISATION_EVENTS = 20_000
-"""Training events whose nodes give the means and deviations of the features."""
+"""Training events whose nodes give means and deviations of the features, and the most
+frequent PDG codes."""
 
 
 @dataclass(frozen=True)
@@ -71,146 +66,25 @@ class FitResult:
         With the parameters of the best epoch.
     history : list of dict
         Per epoch: epoch, train_loss, validation_loss, validation_auc (mean over the
-        skims), learning_rate, seconds, and with several skims auc_<skim> each.
+        skims), learning_rate, seconds, and with several skims auc_<skim> each. With one
+        thread, seconds are processor time.
     settings : dict
         Keywords that built the network.
+    stopped : str
+        ``epochs`` if all were done, ``minutes`` if the budget was spent, else
+        ``validation``: its loss did not get smaller, or was not a number.
     """
 
     network: nn.Module
     history: list[dict[str, float]]
     settings: dict[str, Any]
+    stopped: str
 
     @property
     def best_epoch(self) -> int:
         """Epoch with the smallest validation loss, 0-based."""
-        losses = [row["validation_loss"] for row in self.history]
-        return int(np.argmin(losses))
-
-
-class _Classifier(LightningModule):
-    """Binary cross-entropy per skim on logits."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        config: TrainingConfig,
-        stream: EpochStream,
-        skims: tuple[str, ...],
-        fingerprint: str,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.config = config
-        self.stream = stream
-        self.skims = skims
-        self.fingerprint = fingerprint
-        self.n_steps = config.epochs * len(stream)
-        # Lightning would step it behind the checkpoint, and a resumed fit miss that.
-        self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
-        self.plateau_state: dict[str, Any] | None = None
-        self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def on_train_epoch_start(self) -> None:
-        self.stream.epoch = self.current_epoch
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[_FINGERPRINT] = self.fingerprint
-        if self.plateau is not None:
-            checkpoint[_PLATEAU] = self.plateau.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.plateau_state = checkpoint.get(_PLATEAU)
-
-    def on_train_start(self) -> None:
-        if self.plateau is not None and self.plateau_state is not None:
-            self.plateau.load_state_dict(self.plateau_state)
-
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        inputs, passes, weight = batch
-        loss = binary_cross_entropy_with_logits(self.network(*inputs), passes, weight)
-        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=1)
-        return loss
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        inputs, passes, weight = batch
-        self.seen.append((self.network(*inputs), passes, weight))
-
-    def on_validation_epoch_end(self) -> None:
-        logits, passes, weight = (
-            torch.cat(c).cpu() for c in zip(*self.seen, strict=True)
-        )
-        self.seen.clear()
-        loss = binary_cross_entropy_with_logits(logits, passes, weight)
-        auc = [
-            area_under_curve(s.numpy(), p.numpy() > 0.5, sample_weight=w.numpy())[0]
-            for s, p, w in zip(logits.T, passes.T, weight.T, strict=True)
-        ]
-        if self.plateau is not None:
-            self.plateau.step(float(loss))
-        self.log("validation_loss", loss, prog_bar=True)
-        self.log("validation_auc", float(np.mean(auc)), prog_bar=True)
-        if len(auc) > 1:
-            self.log_dict({f"auc_{k}": v for k, v in zip(self.skims, auc, strict=True)})
-
-    def configure_optimizers(self) -> Any:
-        config = self.config
-        optimizer = torch.optim.Adam(
-            self.network.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-        )
-        if config.schedule == "cosine":
-            cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.n_steps)
-            return [optimizer], [{"scheduler": cosine, "interval": "step"}]
-        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=0.5, patience=config.plateau_patience
-        )
-        return optimizer
-
-
-@dataclass
-class _History(Callback):
-    """Remembers every epoch and the parameters of the best one."""
-
-    file: Path | None
-    rows: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
-    started: float = field(default_factory=time.perf_counter)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self.best = state_dict["rows"], state_dict["best"]
-        if self.rows:
-            self.started = time.perf_counter() - self.rows[-1]["seconds"]
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        row = {
-            "epoch": float(trainer.current_epoch),
-            **{
-                k: metrics[k]
-                for k in ("train_loss", "validation_loss", "validation_auc")
-            },
-            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            "seconds": time.perf_counter() - self.started,
-            **{k: v for k, v in metrics.items() if k.startswith("auc_")},
-        }
-        earlier = [r["validation_loss"] for r in self.rows]
-        if not earlier or row["validation_loss"] < min(earlier):
-            network = cast("_Classifier", pl_module).network
-            self.best = copy.deepcopy(network.state_dict())
-        self.rows.append(row)
-        if self.file is not None:
-            self._write()
-
-    def _write(self) -> None:
-        assert self.file is not None
-        with self.file.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        losses = np.array([row["validation_loss"] for row in self.history])
+        return int(np.argmin(np.where(np.isfinite(losses), losses, np.inf)))
 
 
 def fit(
@@ -248,28 +122,44 @@ def fit(
     InputError
         If a split lacks passing or failing events of a skim.
     UsageError, DeviceError
-        If network, settings or device do not exist, or the checkpoint is of another
-        configuration or other data.
+        If network, settings or device do not exist, the checkpoint is of another
+        configuration or other data, or the model to start from does not fit.
+    ModelFileError
+        If the model to start from cannot be read.
     """
     fingerprint = _identify(dataset, config)
     start = checkpoint if checkpoint and resume and checkpoint.exists() else None
     if start is not None:
         _require_same(start, fingerprint)
-    settings = {
-        **config.settings,
-        "n_features": dataset.x.shape[1],
-        "n_tokens": n_tokens,
-        "n_skims": len(dataset.skims),
-    }
+    _require_variables(dataset, config)
+    settings = _complete_settings(dataset, config, n_tokens)
     device = resolve_device(config.device)
     with torch.random.fork_rng(devices=[]), limit_threads(config.threads):
         torch.manual_seed(config.seed)
         network = build(config.network, **settings)
         sample = dataset.find("train")[:STANDARDISATION_EVENTS]
-        set_standardisation(network, dataset.gather(sample).x)
+        nodes = dataset.gather(sample)
+        set_constants(network, nodes.x, nodes.pdg)
+        if config.initialise_from is not None:
+            initialise(
+                network,
+                config.initialise_from,
+                config=config,
+                settings=settings,
+                skims=dataset.skims,
+            )
         streams = EpochStream(dataset, config), FixedStream(dataset, config)
-        history = _History(history_file)
-        module = _Classifier(network, config, streams[0], dataset.skims, fingerprint)
+        history = History(
+            history_file,
+            config.max_minutes,
+            time.process_time if config.threads == 1 else time.perf_counter,
+        )
+        loss = AuxiliaryLoss(
+            make_loss(dataset, config), len(dataset.skims), config.auxiliary_weight
+        )
+        module = Classifier(
+            network, config, streams[0], loss, dataset.skims, fingerprint
+        )
         with _quiet_lightning():
             trainer = _make_trainer(
                 config, device, history, checkpoint, progress=progress
@@ -281,13 +171,55 @@ def fit(
                     raise KeyboardInterrupt from None
                 raise
     network.load_state_dict(history.best)
-    return FitResult(network.cpu().eval(), history.rows, settings)
+    if config.auxiliary:
+        network, settings = strip_outputs(
+            network, config.network, settings, len(dataset.skims)
+        )
+    return FitResult(
+        network.cpu().eval(), history.rows, settings, _explain_end(history, config)
+    )
+
+
+def _require_variables(dataset: GraphDataset, config: TrainingConfig) -> None:
+    """Refuse a data set that was not read for the auxiliary targets."""
+    n_variables = dataset.variables.shape[1]
+    if n_variables != len(config.auxiliary):
+        raise UsageError(
+            f"data set: expected the variables of 'auxiliary', "
+            f"{', '.join(config.auxiliary) or 'none'}, got {n_variables}; read it with them"
+        )
+
+
+def _complete_settings(
+    dataset: GraphDataset, config: TrainingConfig, n_tokens: int
+) -> dict[str, Any]:
+    """Return the keywords of the network."""
+    settings = {
+        **config.settings,
+        "n_features": dataset.x.shape[1],
+        "n_tokens": n_tokens,
+        "n_skims": len(dataset.skims) + len(config.auxiliary),
+    }
+    network = NETWORKS.get(config.network)
+    if network and "features" in inspect.signature(network).parameters:
+        preset = get_preset(config.preset)
+        settings["features"] = [feature.name for feature in preset.features]
+    return settings
+
+
+def _explain_end(history: History, config: TrainingConfig) -> str:
+    """Return why there was no further epoch."""
+    if len(history.rows) >= config.epochs:
+        return "epochs"
+    return "minutes" if history.is_over_budget else "validation"
 
 
 def _identify(dataset: GraphDataset, config: TrainingConfig) -> str:
     """Return what a fit depends on as text."""
     document = {
-        "config": config.model_dump(mode="json", exclude={"threads", "device"}),
+        "config": config.model_dump(
+            mode="json", exclude={"threads", "device", "max_minutes"}
+        ),
         "skims": dataset.skims,
         "n_events": len(dataset),
         "n_nodes": len(dataset.x),
@@ -299,7 +231,7 @@ def _identify(dataset: GraphDataset, config: TrainingConfig) -> str:
 def _require_same(checkpoint: Path, fingerprint: str) -> None:
     """Refuse a checkpoint of another fit."""
     try:
-        stored = torch.load(checkpoint, weights_only=True).get(_FINGERPRINT)
+        stored = torch.load(checkpoint, weights_only=True).get(FINGERPRINT)
     except (OSError, RuntimeError, EOFError, AttributeError, UnpicklingError) as error:
         raise UsageError(
             f"checkpoint: expected one of a training, got something else in "
@@ -329,14 +261,18 @@ def _quiet_lightning() -> Iterator[None]:
 def _make_trainer(
     config: TrainingConfig,
     device: torch.device,
-    history: _History,
+    history: History,
     checkpoint: Path | None,
     *,
     progress: bool,
 ) -> Trainer:
     callbacks: list[Callback] = [
         history,
-        EarlyStopping("validation_loss", patience=config.stop_patience),
+        EarlyStopping(
+            "validation_loss",
+            patience=config.stop_patience,
+            min_delta=config.stop_min_delta,
+        ),
     ]
     if checkpoint is not None:
         callbacks.append(

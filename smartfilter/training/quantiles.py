@@ -46,6 +46,8 @@ class Quantile:
     probability : float
         Of a difference at least as large, by the distribution of the counts, which is
         not normal where they are small.
+    chance : float
+        Probability that the quantile disagrees although the calibration is right.
     """
 
     lowest: float
@@ -55,6 +57,7 @@ class Quantile:
     observed: float
     error: float
     probability: float = 0.0
+    chance: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -67,13 +70,12 @@ class Quantile:
 
         For small counts that is a probability of at least that of 2 deviations.
         """
-        difference = abs(self.predicted - self.observed)
-        allowed = max(TOLERANCE * self.observed, DEVIATIONS * self.error)
-        return difference <= allowed or self.probability >= _RARE
+        return bool(_agree(self.predicted, self.observed, self.error, self.probability))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers with ratio and agreement."""
-        return {**asdict(self), "ratio": self.ratio, "agrees": self.agrees}
+        """Return the numbers with agreement and ratio, None where nothing passes."""
+        ratio = self.ratio if self.observed > 0 else None
+        return {**asdict(self), "ratio": ratio, "agrees": self.agrees}
 
 
 def compare_quantiles(
@@ -106,8 +108,8 @@ def compare_quantiles(
     -----
     The variance of observed is :math:`\sum w^2 s (1 - s)`; that of predicted is as
     large for a calibration from as many passing events, and n / n_calibration times as
-    large for one from n_calibration instead of n. The probability is that of a negative
-    binomial distribution with this mean and variance.
+    large for one from n_calibration instead of n. Probabilities are those of the
+    binomial, Poisson or negative binomial distribution with this mean and variance.
     """
     weight = np.ones(len(score)) if sample_weight is None else sample_weight
     weight = weight.astype(np.float64)
@@ -131,6 +133,8 @@ def compare_quantiles(
         predicted, observed = float(w[rows] @ s[rows]), float(w[rows] @ y[rows])
         variance = float(np.square(w[rows]) @ (s[rows] * (1.0 - s[rows])))
         unit = float(np.square(w[rows]) @ s[rows]) / max(predicted, 1e-300)
+        error = math.sqrt(inflation * variance)
+        counts = _Counts(predicted / unit, error / unit) if unit > 0 else None
         quantiles.append(
             Quantile(
                 lowest=float(s[begin]),
@@ -138,25 +142,62 @@ def compare_quantiles(
                 n_events=int(end - begin),
                 predicted=predicted,
                 observed=observed,
-                error=math.sqrt(inflation * variance),
-                probability=_judge(predicted / unit, observed / unit, inflation)
-                if unit > 0
-                else 1.0,
+                error=error,
+                probability=float(counts.judge(observed / unit)) if counts else 1.0,
+                chance=counts.find_chance() if counts else 0.0,
             )
         )
     return tuple(quantiles)
 
 
-def _judge(mean: float, count: float, inflation: float) -> float:
-    """Return the probability of a count as far from the mean, twice the smaller tail."""
-    try:
-        from scipy.stats import nbinom, poisson  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingPackageError("scikit-learn", "train") from error
+def _agree(predicted: Any, observed: Any, error: float, probability: Any) -> Any:
+    """Return whether both agree within 5 % or 2 standard deviations; broadcasts."""
+    allowed = np.maximum(TOLERANCE * observed, DEVIATIONS * error)
+    return (np.abs(predicted - observed) <= allowed) | (probability >= _RARE)
 
-    if inflation > 1.0 + 1e-9:
-        counts = nbinom(mean / (inflation - 1.0), 1.0 / inflation)
-    else:
-        counts = poisson(mean)
-    below, above = counts.cdf(math.floor(count)), counts.sf(math.ceil(count) - 1)
-    return min(1.0, 2.0 * float(min(below, above)))
+
+class _Counts:
+    """Counts with a mean and a standard deviation.
+
+    Binomial, Poisson or negative binomial where the variance is below, at or above the
+    mean (Panjer, ASTIN Bulletin 12 (1981) 22).
+    """
+
+    _WIDEST = 12.0
+
+    def __init__(self, mean: float, deviation: float) -> None:
+        try:
+            from scipy.stats import (  # type: ignore[import-untyped]
+                binom,
+                nbinom,
+                poisson,
+            )
+        except ImportError as error:
+            raise MissingPackageError("scikit-learn", "train") from error
+
+        self.mean, self.deviation = mean, deviation
+        excess = deviation**2 - mean
+        if abs(excess) <= 1e-6 * mean:
+            self._law = poisson(mean)
+        elif excess > 0:
+            self._law = nbinom(mean**2 / excess, mean / deviation**2)
+        else:
+            n = max(math.ceil(mean), round(-(mean**2) / excess))
+            self._law = binom(n, mean / n)
+
+    def judge(self, count: Any) -> Any:
+        """Return the probability of a count as far from the mean: twice the smaller tail.
+
+        Counts between two integers get the larger of the probabilities of both.
+        """
+        below = self._law.cdf(np.floor(count))
+        above = self._law.sf(np.ceil(count) - 1.0)
+        return np.minimum(1.0, 2.0 * np.minimum(below, above))
+
+    def find_chance(self) -> float:
+        """Return the probability of all counts that disagree with the mean."""
+        reach = self._WIDEST * self.deviation + self._WIDEST
+        lowest = max(0, math.floor(self.mean - reach))
+        counts = np.arange(lowest, math.ceil(self.mean + reach) + 1)
+        agree = _agree(self.mean, counts, self.deviation, self.judge(counts))
+        return float(np.sum(self._law.pmf(counts)[~agree]))

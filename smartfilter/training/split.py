@@ -113,5 +113,6 @@ class Split:
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"split: expected fractions and seed in the training record of {where}, "
-                "got none; its test events are not known"
+                "got none; its test events are not known: give it files that it was not "
+                "trained on, with --all-events"
             ) from error

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from smartfilter.errors import InputError
 from smartfilter.events import UNKNOWN_EVENT_TYPE
+from smartfilter.training.auxiliary import RankScale
 from smartfilter.training.dataset import GraphBatchTensors
+from smartfilter.training.losses import find_importance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +25,15 @@ __all__ = ["PREDICTION_EVENTS", "Batch", "EpochStream", "FixedStream", "balance"
 PREDICTION_EVENTS = 128
 """Events per batch where there is no gradient: what stays in a CPU's cache."""
 
+_RANKED_EVENTS = 20_000
+"""Drawn events among which auxiliary targets are ranked."""
+
 
 class Batch(tuple[GraphBatchTensors, Tensor, Tensor]):
-    """Inputs, labels (n_batch, n_skims) as float and weights of the loss, the same."""
+    """Inputs, labels (n_batch, n_skims) as float and weights of the loss, the same.
+
+    Training batches have auxiliary targets as further columns of the labels.
+    """
 
     __slots__ = ()
 
@@ -73,9 +81,8 @@ def balance(dataset: GraphDataset, index: Tensor, power: float = 1.0) -> Tensor:
 
 def _weigh(dataset: GraphDataset, index: Tensor, config: TrainingConfig) -> Tensor:
     """Return the weights of `balance` times the importance of each skim."""
-    importance = torch.tensor([config.loss_weight.get(k, 1.0) for k in dataset.skims])
     weight = balance(dataset, index, config.class_balance)
-    return weight * (importance / importance.mean())
+    return weight * find_importance(dataset, config)
 
 
 class _Pools:
@@ -90,7 +97,10 @@ class _Pools:
         index = dataset.find(split)
         weight = _weigh(dataset, index, config)
         passing = dataset.passes[index].any(dim=1)
-        self.pools = (index[passing], index[~passing])
+        everything = (index[passing], index[~passing])
+        self.pools = everything
+        if split == "train" and config.training_events is not None:
+            self.pools = _limit(everything, config.training_events, config.split_seed)
         sizes = [len(pool) for pool in self.pools]
         wanted = sizes[0]
         if config.events_per_epoch is not None:
@@ -102,7 +112,7 @@ class _Pools:
         )
         self.weight = torch.zeros(dataset.passes.shape)
         self.weight[index] = weight * (sum(self.n_drawn) / len(index))
-        for pool, n_drawn in zip(self.pools, self.n_drawn, strict=True):
+        for pool, n_drawn in zip(everything, self.n_drawn, strict=True):
             self.weight[pool] *= len(pool) / max(n_drawn, 1)
 
     def draw(self, generator: torch.Generator) -> Tensor:
@@ -113,6 +123,19 @@ class _Pools:
         ]
         index = torch.cat(drawn)
         return index[torch.randperm(len(index), generator=generator)]
+
+
+def _limit(
+    pools: tuple[Tensor, Tensor], n_events: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the same number of events of either class, at most n_events together."""
+    n_each = min(n_events // 2, *(len(pool) for pool in pools))
+    generator = torch.Generator().manual_seed(seed)
+    passing, failing = (
+        pool[torch.randperm(len(pool), generator=generator)[:n_each]].sort().values
+        for pool in pools
+    )
+    return passing, failing
 
 
 class EpochStream:
@@ -128,7 +151,14 @@ class EpochStream:
         self._dataset = dataset
         self._config = config
         self._pools = _Pools(dataset, "train", config)
+        self._scale = self._measure_scale() if dataset.variables.shape[1] else None
         self.epoch = 0
+
+    def _measure_scale(self) -> RankScale:
+        """Return the ranks of the auxiliary targets among events as they are drawn."""
+        generator = torch.Generator().manual_seed(self._config.seed)
+        index = self._pools.draw(generator)[:_RANKED_EVENTS]
+        return RankScale.measure(self._dataset.variables[index])
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -149,10 +179,16 @@ class EpochStream:
             yield Batch(
                 (
                     batch._replace(event_type=event_type),
-                    self._dataset.passes[part].float(),
+                    self._read_targets(part),
                     self._pools.weight[part],
                 )
             )
+
+    def _read_targets(self, index: Tensor) -> Tensor:
+        passes = self._dataset.passes[index].float()
+        if self._scale is None:
+            return passes
+        return torch.cat([passes, self._scale(self._dataset.variables[index])], dim=1)
 
 
 class FixedStream:

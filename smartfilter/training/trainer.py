@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,25 @@ import numpy as np
 
 from smartfilter import __version__
 from smartfilter.errors import InputError
-from smartfilter.events import EVENT_TYPES
 from smartfilter.graphs import get_preset
 from smartfilter.io.labelled import read_labelled_metadata
 from smartfilter.model_file import save_model
-from smartfilter.model_info import DEFAULT, ModelInfo, SkimInfo
+from smartfilter.model_info import ModelInfo, SkimInfo
 from smartfilter.models import count_parameters
 from smartfilter.pdg import load_vocabulary
 from smartfilter.pipeline.skims import SKIMS
-from smartfilter.scoring import Calibrator
-from smartfilter.training.assessment import Assessment, ScoredSample, assess
-from smartfilter.training.calibration import calibrate, estimate_rate
+from smartfilter.scoring import Calibrator, limit_threads
+from smartfilter.training.assessment import (
+    Assessment,
+    ScoredSample,
+    assess,
+    summarise,
+)
 from smartfilter.training.dataset import load_dataset
 from smartfilter.training.fit import FitResult, fit, predict
+from smartfilter.training.initialise import describe_start
+from smartfilter.training.recalibration import CalibrationSample, calibrate_skim
+from smartfilter.training.retention import find_retention_rates
 from smartfilter.training.split import SPLITS, Split
 
 if TYPE_CHECKING:
@@ -36,27 +41,12 @@ if TYPE_CHECKING:
     from smartfilter.training.config import TrainingConfig
     from smartfilter.training.dataset import GraphDataset
 
-__all__ = ["TrainingResult", "train_model"]
+__all__ = ["TrainingResult", "train_model", "train_on"]
 
 log = logging.getLogger(__name__)
 
 _CODES = {skim.name: int(skim.code) for skim in SKIMS}
 """Codes of skims that the configuration has none for."""
-
-_SUMMARY = (
-    "skim",
-    "event_type",
-    "n_passing",
-    "retention_rate",
-    "auc",
-    "auc_error",
-    "speedup",
-    "speedup_error",
-    "sampling_speedup",
-    "calibration_error",
-    "n_disagreeing",
-)
-"""Metrics that the model file carries for each skim and event type."""
 
 _DIFFERS_BETWEEN_PARTS = ("path", "index", "n_events", "n_generated")
 """Keys of a labelled file's provenance that do not say how it was made."""
@@ -116,7 +106,8 @@ def train_model(
     history_file : Path, optional
         CSV file with one row per epoch.
     checkpoint : Path, optional
-        File from which an interrupted training can go on; removed in the end.
+        File from which an interrupted training can go on; removed in the end, but kept
+        when the budget was spent: a larger ``max_minutes`` goes on from there.
     resume : bool
         Go on from the checkpoint if there is one.
 
@@ -135,9 +126,47 @@ def train_model(
         split=split,
         max_events=config.max_events,
         failing_share=config.failing_share,
+        variables=config.auxiliary,
         advance=advance,
     )
     log.info("%d events, %d unscorable", len(dataset), dataset.n_unscorable)
+    return train_on(
+        dataset,
+        output,
+        config,
+        progress=progress,
+        history_file=history_file,
+        checkpoint=checkpoint,
+        resume=resume,
+    )
+
+
+def train_on(
+    dataset: GraphDataset,
+    output: str | Path,
+    config: TrainingConfig,
+    *,
+    progress: bool = False,
+    history_file: Path | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+) -> TrainingResult:
+    """Train a network on a data set in memory and write the model file.
+
+    Parameters
+    ----------
+    dataset : GraphDataset
+        Prepared and split as the configuration says.
+    output, config, progress, history_file, checkpoint, resume
+        As of `train_model`.
+
+    Raises
+    ------
+    InputError
+        If a split lacks passing or failing events.
+    UsageError, DeviceError
+        If the configuration names what does not exist.
+    """
     dataset = _require_passing(dataset, bool(config.skims))
     preset = get_preset(config.preset)
     vocabulary = load_vocabulary(preset.vocabulary)
@@ -150,20 +179,21 @@ def train_model(
         resume=resume,
         progress=progress,
     )
-    info = ModelInfo(
-        preset=preset.name,
-        features=tuple((f.name, f.unit) for f in preset.features),
-        vocabulary=vocabulary,
-        skims=_calibrate_skims(result, dataset, config),
-        network=config.network,
-        settings=result.settings,
-        n_parameters=count_parameters(result.network),
-        training=_describe(dataset, split, config, result),
-    )
-    assessment = _assess_test(result, dataset, info, config)
-    info = replace(info, training={**info.training, **_summarise(assessment)})
-    digest = save_model(output, result.network, info)
-    if checkpoint is not None:
+    with limit_threads(config.threads):
+        info = ModelInfo(
+            preset=preset.name,
+            features=tuple((f.name, f.unit) for f in preset.features),
+            vocabulary=vocabulary,
+            skims=_calibrate_skims(result, dataset, config),
+            network=config.network,
+            settings=result.settings,
+            n_parameters=count_parameters(result.network),
+            training=_describe(dataset, config, result),
+        )
+        assessment = _assess_test(result, dataset, info, config)
+        info = replace(info, training={**info.training, **summarise(assessment)})
+        digest = save_model(output, result.network, info)
+    if checkpoint is not None and result.stopped != "minutes":
         checkpoint.unlink(missing_ok=True)
     return TrainingResult(Path(output), digest, info, result.history, assessment)
 
@@ -205,55 +235,25 @@ def _calibrate_skims(
 ) -> tuple[SkimInfo, ...]:
     """Return the constants of each skim: overall, and for each event type."""
     index = dataset.find("validation")
-    event_type = dataset.event_type[index].numpy()
-    passes, weight = dataset.passes[index].numpy(), dataset.weight[index].numpy()
-    logits = predict(result.network, dataset, index)
-    hidden = predict(result.network, dataset, index, hide_event_type=True)
-    calibrate_one = partial(
-        calibrate, simulation_cost=config.simulation_cost, max_weight=config.max_weight
+    sample = CalibrationSample(
+        logits=predict(result.network, dataset, index),
+        hidden=predict(result.network, dataset, index, hide_event_type=True),
+        passes=dataset.passes[index].numpy(),
+        weight=dataset.weight[index].numpy(),
+        event_type=dataset.event_type[index].numpy().astype(np.int8),
     )
-    codes = [code for code in np.unique(event_type).tolist() if code >= 0]
     skims = []
     for k, name in enumerate(dataset.skims):
-        rates = _find_retention_rates(dataset, k, config)
-        overall = calibrate_one(
-            hidden[:, k],
-            passes[:, k],
-            retention_rate=rates[DEFAULT],
-            sample_weight=weight,
+        constants = calibrate_skim(
+            sample,
+            k,
+            rates=find_retention_rates(dataset, k, config),
+            simulation_cost=config.simulation_cost,
+            max_weight=config.max_weight,
         )
-        constants = {DEFAULT: overall}
-        for code in codes:
-            rows = event_type == code
-            constants[EVENT_TYPES[code]] = calibrate_one(
-                logits[rows, k],
-                passes[rows, k],
-                retention_rate=rates[EVENT_TYPES[code]],
-                sample_weight=weight[rows],
-                overall=overall,
-            )
-        code_number = config.skims.get(name) or _CODES.get(name)
-        skims.append(SkimInfo(name, code_number, constants, config.max_weight))
+        code = config.skims.get(name) or _CODES.get(name)
+        skims.append(SkimInfo(name, code, constants, config.max_weight))
     return tuple(skims)
-
-
-def _find_retention_rates(
-    dataset: GraphDataset, column: int, config: TrainingConfig
-) -> dict[str, float]:
-    """Return the retention rates of a skim: configured, else those of all data."""
-    totals = dataset.totals
-    events, passing = totals.events, totals.passing[:, column]
-    rates = {DEFAULT: estimate_rate(float(passing.sum()), float(events.sum()))}
-    present = [code for code in range(len(EVENT_TYPES)) if events[code] > 0]
-    for code in present:
-        rates[EVENT_TYPES[code]] = estimate_rate(
-            float(passing[code]), float(events[code])
-        )
-    configured = config.retention_rate.get(dataset.skims[column], {})
-    if isinstance(configured, float):
-        single = [EVENT_TYPES[code] for code in present] if len(present) == 1 else []
-        configured = dict.fromkeys([DEFAULT, *single], configured)
-    return {**rates, **configured}
 
 
 def _assess_test(
@@ -278,11 +278,11 @@ def _assess_test(
 
 def _describe(
     dataset: GraphDataset,
-    split: Split,
     config: TrainingConfig,
     result: FitResult,
 ) -> dict[str, Any]:
     """Return the provenance that the model file carries."""
+    source = config.initialise_from
     return {
         "files": [Path(file).name for file in dataset.files],
         "productions": _read_productions(dataset.files),
@@ -291,23 +291,14 @@ def _describe(
             zip(dataset.skims, dataset.passes.sum(dim=0).tolist(), strict=True)
         ),
         "n_unscorable": dataset.n_unscorable,
-        "split": split.to_dict(),
+        "split": Split(config.split_fractions, config.split_seed).to_dict(),
         "seed": config.seed,
         "config": config.model_dump(mode="json"),
         "version": __version__,
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
-    }
-
-
-def _summarise(assessment: Assessment) -> dict[str, Any]:
-    """Return the metrics that the model file carries."""
-    return {
-        "metrics": {k: r.to_metrics() for k, r in assessment.main.items()},
-        "metrics_by_event_type": [
-            {key: value for key, value in r.to_metrics().items() if key in _SUMMARY}
-            for r in assessment.results
-        ],
+        "stopped": result.stopped,
+        **({"started_from": describe_start(source)} if source is not None else {}),
     }
 
 

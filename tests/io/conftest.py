@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -77,3 +81,18 @@ def make_events():
 def assert_same_events():
     """Return the function that compares events."""
     return _assert_same_events
+
+
+@pytest.fixture(scope="session")
+def layouts():
+    """Return the module that writes files in the layouts of the public data sets."""
+    folder = str(Path(__file__).parent)
+    sys.path.insert(0, folder)
+    yield importlib.import_module("published_files")
+    sys.path.remove(folder)
+
+
+@pytest.fixture(scope="session")
+def tokens(layouts):
+    """Return PDG code -> token of the published vocabulary, read from its file."""
+    return layouts.read_tokens()

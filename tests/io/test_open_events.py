@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from smartfilter.cli import main
 from smartfilter.errors import InputError, MissingPackageError, UsageError
-from smartfilter.io import LabelledWriter, MdstWriter, open_events
+from smartfilter.io import LabelledWriter, MdstWriter, ScoreWriter, open_events
 from smartfilter.io.formats import FORMATS, FileFormat, find_format
 from smartfilter.io.locations import Location, expand_paths
+from smartfilter.io.parquet import BatchWriter
+from smartfilter.pipeline.object_file import ObjectWriter
 
 
 @pytest.fixture
@@ -142,3 +145,33 @@ def test_open_events_columns_are_writable_and_independent(folder):
     assert all(column.flags.writeable for column in first.particles.values())
     first.particles["pdg"][:] = 0
     assert np.any(source.read()["pdg"] != 0)
+
+
+@pytest.mark.parametrize(
+    ("writer", "message"),
+    [
+        (ObjectWriter, "got one of detector objects; it is for smartfilter skim"),
+        (lambda path: ScoreWriter(path, ["fei"]), "got one of scores; it is for"),
+        (
+            lambda path: BatchWriter(path, {}, {"kind": "labels"}, block_rows=1),
+            "got one of labels; smartfilter skim --events",
+        ),
+    ],
+)
+def test_open_events_our_own_other_files_name_their_command(tmp_path, writer, message):
+    """The content tells, whatever the file's name."""
+    with writer(tmp_path / "a.parquet"):
+        pass
+    path = (tmp_path / "a.parquet").rename(tmp_path / "events.root")
+    with pytest.raises(InputError, match=message) as caught:
+        open_events(path)
+    assert str(path) in str(caught.value)
+
+
+def test_inspect_of_detector_objects_says_what_they_are(tmp_path, capfd):
+    with ObjectWriter(tmp_path / "objects.parquet"):
+        pass
+    with pytest.raises(SystemExit) as stop:
+        main(["inspect", str(tmp_path / "objects.parquet")])
+    assert stop.value.code == 3
+    assert "for smartfilter skim" in " ".join(capfd.readouterr().err.split())

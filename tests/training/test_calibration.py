@@ -87,7 +87,8 @@ def test_calibrate_mean_score_is_the_retention_rate():
 
 
 @pytest.mark.parametrize("n_passing", [0, 1, CURVE_EVENTS - 1])
-def test_calibrate_few_passing_events_keep_the_overall_shape(n_passing):
+def test_calibrate_few_passing_events_spread_the_overall_shape(n_passing):
+    """A share of 1/2 / (n + 1) of the score is the same for all events."""
     logit, passes, _ = make_bent(50_000, seed=6)
     overall = calibrate(logit, passes, retention_rate=passes.mean())
     other = np.random.default_rng(7).normal(-6.0, 1.0, 4_000)
@@ -96,13 +97,33 @@ def test_calibrate_few_passing_events_keep_the_overall_shape(n_passing):
     constants = calibrate(other, some, retention_rate=rate, overall=overall)
     score = constants.to_score(other).astype(float)
     assert score.mean() == pytest.approx(rate, rel=1e-4)
-    before = overall.to_score(other).astype(float)
-    log_odds = np.log(score / (1 - score)) - np.log(before / (1 - before))
-    np.testing.assert_allclose(log_odds, log_odds[0], atol=1e-3)
+    shifted = shift_calibration(overall, other, retention_rate=rate)
+    share = 0.5 / (n_passing + 1.0)
+    expected = (1.0 - share) * shifted.to_score(other).astype(float) + share * rate
+    np.testing.assert_allclose(score, expected, rtol=0.02)
+    order = np.argsort(other)
+    assert np.all(np.diff(score[order]) >= 0)
     assert constants.n_passing == n_passing
     assert 0.0 < constants.threshold < 1.0
     assert np.isfinite(constants.sampling_constant)
     assert np.isfinite(constants.official_offset)
+
+
+def test_calibrate_few_passing_events_of_another_kind_are_not_ruled_out():
+    """Types whose passing events have nothing to do with the score: none is impossible."""
+    logit, passes, _ = make_bent(50_000, seed=6)
+    overall = calibrate(logit, passes, retention_rate=passes.mean())
+    rng = np.random.default_rng(11)
+    other = rng.normal(-4.0, 3.0, 100_000)
+    few = np.zeros(len(other), dtype=bool)
+    few[:5] = True
+    rate = 5 / len(other)
+    shifted = shift_calibration(overall, other, retention_rate=rate)
+    constants = calibrate(other, few, retention_rate=rate, overall=overall)
+    lowest = other < -7.0  # a sixth of all events
+    assert shifted.to_score(other)[lowest].mean() < 0.03 * rate
+    spread = constants.to_score(other)[lowest].mean()
+    assert spread == pytest.approx(rate / 12, rel=0.2)
 
 
 def test_calibrate_logit_that_says_nothing_keeps_the_overall_shape():

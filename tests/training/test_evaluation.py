@@ -15,7 +15,6 @@ from smartfilter.training.evaluation import (
     area_under_curve,
     calibration_curve,
     evaluate,
-    roc_points,
     weight_to_rate,
 )
 
@@ -97,19 +96,6 @@ def test_calibration_curve_error_equals_known_shift():
     curve = calibration_curve(score, rng.permutation(passes), n_bins=1)
     assert curve.calibration_error == pytest.approx(0.2)
     assert curve.error[0] == pytest.approx(np.sqrt(0.1 * 0.9 / 1000))
-
-
-def test_roc_points_lie_on_the_curve():
-    score, passes, _ = make_sample(ties=True)
-    points = roc_points(score, passes, n_points=50)
-    assert len(points["fpr"]) <= 50
-    for fpr, tpr, threshold in zip(*points.values(), strict=True):
-        if threshold < 1.0:
-            kept = score >= threshold
-            assert tpr == pytest.approx(kept[passes].mean())
-            assert fpr == pytest.approx(kept[~passes].mean())
-    assert (points["fpr"][0], points["tpr"][0]) == (0.0, 0.0)
-    assert (points["fpr"][-1], points["tpr"][-1]) == (1.0, 1.0)
 
 
 def make_scored(n=20_000):

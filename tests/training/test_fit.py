@@ -14,7 +14,7 @@ from smartfilter.training.dataset import make_dataset
 from smartfilter.training.evaluation import area_under_curve
 from smartfilter.training.fit import fit, predict
 from smartfilter.training.split import Split
-from smartfilter.training.streams import EpochStream, balance
+from smartfilter.training.streams import EpochStream, FixedStream, balance
 
 SMALL = {"n_embedding": 8, "n_units": 16, "n_layers": 2}
 N_TOKENS = 562
@@ -98,6 +98,99 @@ def test_fit_stops_early_when_nothing_improves(dataset):
     assert len(result.history) < 30
 
 
+def test_fit_minutes_spent_stop_behind_the_epoch(dataset):
+    config = make_config(epochs=30, max_minutes=1e-6)
+    result = fit(dataset, config, n_tokens=N_TOKENS)
+    assert len(result.history) == 1
+    assert result.stopped == "minutes"
+
+
+def test_fit_says_why_it_ended(dataset, result):
+    assert result.stopped == "epochs"
+    config = make_config(epochs=30, stop_patience=1, stop_min_delta=10.0)
+    result = fit(dataset, config, n_tokens=N_TOKENS)
+    assert result.stopped == "validation"
+    assert len(result.history) == 2
+
+
+def test_fit_plateau_settings_lower_the_rate_down_to_its_limit(dataset):
+    config = make_config(
+        epochs=4,
+        schedule="plateau",
+        plateau_factor=0.1,
+        plateau_patience=0,
+        plateau_threshold=0.99,
+        min_learning_rate=1e-3,
+    )
+    rates = [
+        row["learning_rate"] for row in fit(dataset, config, n_tokens=N_TOKENS).history
+    ]
+    assert rates == pytest.approx([0.03, 0.003, 0.001, 0.001])
+
+
+def test_fit_constant_schedule_keeps_the_rate(dataset):
+    history = fit(dataset, make_config(schedule="constant"), n_tokens=N_TOKENS).history
+    assert [row["learning_rate"] for row in history] == [0.03, 0.03]
+
+
+def test_fit_effective_sample_size_loss_beats_keeping_everything(dataset):
+    config = make_config(
+        loss="effective_sample_size", retention_rate={"toy": 0.05}, epochs=4
+    )
+    result = fit(dataset, config, n_tokens=N_TOKENS)
+    assert result.history[result.best_epoch]["validation_loss"] < 0.7
+
+
+def test_fit_names_the_features_for_networks_that_choose(dataset):
+    settings = {"without": ["px", "py", "pz"], "standardise": True}
+    config = make_config(network="deepset", settings=settings, epochs=1)
+    result = fit(dataset, config, n_tokens=N_TOKENS)
+    assert result.settings["features"][4:] == ["energy", "px", "py", "pz"]
+    x = dataset.gather(dataset.find("train")).x[:, :5].double().numpy()
+    mean = result.network.state_dict()["standardise.mean"]
+    np.testing.assert_allclose(mean, x.mean(axis=0), atol=1e-6)
+
+
+def collect(dataset, **changes):
+    """Return the events that two epochs draw, and their mean weight per class."""
+    stream = EpochStream(dataset, make_config(**changes))
+    seen = []
+    for stream.epoch in range(2):
+        seen += [(inputs.x, passes, weight) for inputs, passes, weight in stream]
+    x, passes, weight = (torch.cat(c) for c in zip(*seen, strict=True))
+    return {tuple(row) for row in x.tolist()}, passes[:, 0] > 0.5, weight[:, 0]
+
+
+def test_epoch_stream_training_events_are_balanced_and_the_same_for_all_seeds(dataset):
+    nodes, passes, weight = collect(dataset, training_events=100, batch_size=7)
+    assert len(passes) == 200
+    assert passes.sum() == 100
+    assert weight[passes].sum() == pytest.approx(float(weight[~passes].sum()))
+    assert weight.mean() == pytest.approx(1.0)
+    others = collect(dataset, training_events=100, seed=8, settings={})
+    assert others[0] == nodes
+    assert collect(dataset, training_events=100, split_seed=1)[0] != nodes
+
+
+def test_epoch_stream_more_training_events_than_there_are_takes_the_rarer_class(
+    dataset,
+):
+    index = dataset.find("train")
+    n_passing = int(dataset.passes[index].sum())
+    assert n_passing < len(index) / 2
+    _, passes, _ = collect(dataset, training_events=10_000)
+    assert len(passes) == 4 * n_passing
+    assert passes.sum() == 2 * n_passing
+
+
+def test_fixed_stream_training_events_leave_validation_alone(dataset):
+    plain, limited = (
+        FixedStream(dataset, make_config(training_events=n)) for n in (None, 20)
+    )
+    sizes = [sum(len(p) for _, p, _ in stream) for stream in (plain, limited)]
+    assert sizes[0] == sizes[1] > 20
+
+
 def test_fit_prints_nothing(dataset, capfd):
     fit(dataset, make_config(epochs=1), n_tokens=N_TOKENS)
     assert capfd.readouterr() == ("", "")
@@ -151,6 +244,13 @@ def test_read_config_shipped_and_changed():
     assert config.settings["n_layers"] == 3
 
 
+def test_read_config_folders_are_part_of_the_name():
+    names = list_configs()
+    assert {"lab_report/combined_gcn", "ablations/no_x_y"} < set(names)
+    assert names.index("gcn") < names.index("ablations/no_x_y")
+    assert read_config("ablations/no_x_y").settings["without"] == ["x", "y"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -169,7 +269,7 @@ def test_read_config_wrong_file_refused(tmp_path, text, message):
 
 
 def test_read_config_missing_file_names_shipped_ones(tmp_path):
-    with pytest.raises(UsageError, match="one of gcn"):
+    with pytest.raises(UsageError, match="one of gatgap"):
         read_config(tmp_path / "none.yaml")
 
 
@@ -177,11 +277,24 @@ class PowerCut(Exception):
     pass
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+RANDOM = {
+    "network": "deepset",
+    "settings": {"n_embedding": 4, "normalise": True, "dropout": 0.3},
+    "loss": "effective_sample_size",
+    "schedule": "constant",
+}
+"""Dropout, running means and a loss of a whole batch."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"schedule": "cosine"}, {"schedule": "plateau"}, RANDOM],
+    ids=["cosine", "plateau", "random"],
+)
 def test_fit_resumed_equals_fit_without_interruption(
-    dataset, tmp_path, monkeypatch, schedule
+    dataset, tmp_path, monkeypatch, changes
 ):
-    config = make_config(epochs=4, schedule=schedule, plateau_patience=0)
+    config = make_config(epochs=4, plateau_patience=0, **changes)
     whole = fit(dataset, config, n_tokens=N_TOKENS)
     checkpoint = tmp_path / "toy.ckpt"
     plain = EpochStream.__iter__
@@ -219,3 +332,17 @@ def test_fit_resume_without_checkpoint_starts(dataset, result, tmp_path):
     options = {"n_tokens": N_TOKENS, "checkpoint": tmp_path / "new.ckpt"}
     again = fit(dataset, make_config(), resume=True, **options)
     assert again.history[-1]["train_loss"] == result.history[-1]["train_loss"]
+
+
+def test_fit_larger_budget_goes_on_from_the_smaller_one(dataset, tmp_path):
+    checkpoint = tmp_path / "budget.ckpt"
+    options = {"n_tokens": N_TOKENS, "checkpoint": checkpoint}
+    short = fit(dataset, make_config(epochs=3, max_minutes=1e-6), **options)
+    assert len(short.history) == 1
+    longer = fit(dataset, make_config(epochs=3), resume=True, **options)
+    expected = fit(dataset, make_config(epochs=3), n_tokens=N_TOKENS)
+    assert [row["validation_loss"] for row in longer.history] == [
+        row["validation_loss"] for row in expected.history
+    ]
+    for name, value in expected.network.state_dict().items():
+        assert torch.equal(value, longer.network.state_dict()[name]), name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -85,13 +87,41 @@ def test_quantile_agrees_within_five_percent_or_two_deviations():
     assert Quantile(0, 1, 10, 106.0, 100.0, 3.1).agrees
 
 
-def test_compare_quantiles_probability_is_the_poisson_tail_for_small_counts():
+def test_compare_quantiles_probability_is_the_binomial_tail_for_small_counts():
     score = np.full(1_000, 1e-3)
     passes = np.arange(1_000) < 3
     (everything,) = compare_quantiles(score, passes, n_quantiles=1)
-    tail = 1.0 - np.exp(-1.0) * (1.0 + 1.0 + 0.5)  # P(X >= 3) for a mean of 1
-    assert everything.probability == pytest.approx(2.0 * tail, rel=1e-6)
+    fewer = sum(math.comb(1_000, k) * 1e-3**k * 0.999 ** (1_000 - k) for k in range(3))
+    assert everything.probability == pytest.approx(2.0 * (1.0 - fewer), rel=1e-6)
     assert everything.agrees
+
+
+@pytest.mark.parametrize(
+    ("p", "n_events", "n_calibration"),
+    [(0.004, 1_000, None), (0.85, 400, None), (0.02, 2_000, 25.0), (0.3, 3_000, 800.0)],
+)
+def test_quantile_chance_is_how_often_true_calibrations_disagree(
+    p, n_events, n_calibration
+):
+    """Labels drawn many times; the calibration's own rate as from n_calibration events."""
+    rng = np.random.default_rng(12)
+    score = np.full(n_events, p)
+    rate = np.full(4_000, p)
+    if n_calibration is not None:
+        share = (1.0 - p) / n_calibration
+        rate = rng.gamma(1.0 / share, share * p, 4_000).clip(max=1.0)
+    drawn = rng.binomial(n_events, rate)
+    wrong = 0
+    for count, repeats in zip(*np.unique(drawn, return_counts=True), strict=True):
+        (one,) = compare_quantiles(
+            score,
+            np.arange(n_events) < count,
+            n_quantiles=1,
+            n_calibration=n_calibration,
+        )
+        wrong += repeats * (not one.agrees)
+    assert one.chance == pytest.approx(wrong / 4_000, abs=0.01)
+    assert one.chance < 0.0455
 
 
 def test_compare_quantiles_probability_includes_the_calibration():

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from smartfilter.cli import main
 from smartfilter.errors import InputError, UsageError
 from smartfilter.io import LabelledWriter, open_events
 from smartfilter.model_file import load_model
@@ -174,3 +175,28 @@ def test_train_model_configured_retention_rate_wins(data, folder):
     config = CONFIG.model_copy(update={"retention_rate": {"toy": 0.03}, "epochs": 1})
     result = train_model(data, folder / "rare.pt", config)
     assert result.info.skims[0].get_calibration().retention_rate == 0.03
+
+
+def run(code, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert stop.value.code == code
+
+
+def test_train_command_minutes_end_it_and_are_recorded(data, folder, capfd):
+    path = folder / "short.pt"
+    arguments = ("--config", "lab_report/deepset", "--minutes", 1e-6, "--json")
+    run(0, "train", data[0], "-o", path, *arguments)
+    document = json.loads(capfd.readouterr().out)
+    assert document["epochs"] == 1
+    assert document["stopped"] == "minutes"
+    record = load_model(path).info.training
+    assert record["stopped"] == "minutes"
+    assert record["config"]["max_minutes"] == 1e-6
+
+
+def test_train_command_wrong_configuration_lists_the_shipped_ones(data, folder, capfd):
+    path = folder / "wrong.pt"
+    run(2, "train", data[0], "-o", path, "--config", "gnc")
+    assert "lab_report/combined_gcn" in capfd.readouterr().err
+    assert not path.exists()

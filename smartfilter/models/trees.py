@@ -1,0 +1,197 @@
+"""Sums along decay trees: over all descendants, over daughters, of the mother.
+
+A batch is one flat graph of disconnected events, as in `smartfilter.models.layers`. The
+sums of a network are over fixed pairs of nodes; they are listed once per batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from smartfilter.models.layers import is_exporting
+
+__all__ = [
+    "Links",
+    "add_up",
+    "count_ancestors",
+    "find_daughters",
+    "find_descendants",
+    "find_mother",
+    "pool_sum",
+]
+
+
+class Links(NamedTuple):
+    """The nodes that are summed for each node (row) in compressed rows, and the transpose.
+
+    ``node`` (n_links,) and ``start`` (n_nodes,): the entries of row ``i`` begin at
+    ``start[i]``; ``back_node`` and ``back_start`` are those of the transpose, empty in
+    a script, which needs no gradient. ``matrix`` (n_nodes, n_nodes) takes the place of all
+    of them under ``torch.export`` and is empty otherwise.
+    """
+
+    node: Tensor
+    start: Tensor
+    back_node: Tensor
+    back_start: Tensor
+    matrix: Tensor
+
+
+def find_descendants(mother: Tensor, like: Tensor, generations: int = 64) -> Links:
+    """Link every node to itself and all its descendants.
+
+    Parameters
+    ----------
+    mother : Tensor of int64, shape (n_nodes,)
+        Row of the mother in the batch; -1 or the node's own row: none. No loops.
+    like : Tensor of float
+        Gives the dtype of ``matrix``.
+    generations : int
+        Descendants further away are left out; decay chains have about ten.
+    """
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = is_exporting()
+        if exporting:
+            return _reach_all(find_daughters(mother, like), generations)
+    n_nodes = mother.shape[0]
+    rows = torch.arange(n_nodes, device=mother.device)
+    above = torch.where(mother == rows, torch.full_like(mother, -1), mother)
+    down = torch.nonzero(above >= 0).squeeze(1)
+    up = above[down]
+    tops, bottoms = [rows], [rows]
+    generation = 0
+    while up.shape[0] > 0 and generation < generations:
+        tops.append(up)
+        bottoms.append(down)
+        up = above[up]
+        further = torch.nonzero(up >= 0).squeeze(1)
+        up, down = up[further], down[further]
+        generation += 1
+    return _compress(torch.cat(tops), torch.cat(bottoms), n_nodes)
+
+
+def find_daughters(mother: Tensor, like: Tensor) -> Links:
+    """Link every node to its daughters; parameters as of `find_descendants`."""
+    n_nodes = mother.shape[0]
+    rows = torch.arange(n_nodes, device=mother.device)
+    has_mother = (mother >= 0) & (mother != rows)
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = is_exporting()
+        if exporting:
+            pairs = (mother == rows.unsqueeze(1)) & has_mother
+            return _hold(pairs.to(like.dtype))
+    daughter = torch.nonzero(has_mother).squeeze(1)
+    return _compress(mother[daughter], daughter, n_nodes)
+
+
+def find_mother(mother: Tensor, like: Tensor) -> Links:
+    """Link every node to its mother; parameters as of `find_descendants`."""
+    n_nodes = mother.shape[0]
+    rows = torch.arange(n_nodes, device=mother.device)
+    has_mother = (mother >= 0) & (mother != rows)
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = is_exporting()
+        if exporting:
+            pairs = (mother.unsqueeze(1) == rows) & has_mother.unsqueeze(1)
+            return _hold(pairs.to(like.dtype))
+    daughter = torch.nonzero(has_mother).squeeze(1)
+    return _compress(daughter, mother[daughter], n_nodes)
+
+
+def count_ancestors(descendants: Links, like: Tensor) -> Tensor:
+    """Return the number of mothers above each node, shape (n_nodes, 1)."""
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = is_exporting()
+        if exporting:
+            return descendants.matrix.sum(dim=0).unsqueeze(1) - 1.0
+    n_nodes = descendants.start.shape[0]
+    counts = torch.bincount(descendants.node, minlength=n_nodes)
+    return counts.to(like.dtype).unsqueeze(1) - 1.0
+
+
+def _compress(row: Tensor, node: Tensor, n_nodes: int) -> Links:
+    """Return the pairs (row, node) and, outside of scripts, their transpose."""
+    forward = _sort_rows(row, node, n_nodes)
+    empty = torch.empty(0, dtype=row.dtype, device=row.device)
+    matrix = torch.empty(0, device=row.device)
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return Links(forward[0], forward[1], empty, empty, matrix)
+    backward = _sort_rows(node, row, n_nodes)
+    return Links(forward[0], forward[1], backward[0], backward[1], matrix)
+
+
+def _sort_rows(row: Tensor, node: Tensor, n_nodes: int) -> tuple[Tensor, Tensor]:
+    order = torch.sort(row, stable=True)[1]
+    counts = torch.bincount(row, minlength=n_nodes)
+    return node[order], torch.cumsum(counts, 0) - counts
+
+
+def _reach_all(daughters: Links, generations: int) -> Links:
+    """Return the links to all descendants: squaring doubles the generations."""
+    step = daughters.matrix
+    rows = torch.arange(step.shape[0])
+    reach = (rows.unsqueeze(1) == rows).to(step.dtype)
+    generation = 1
+    while generation <= generations:
+        reach = reach + step @ reach
+        step = step @ step
+        generation *= 2
+    return _hold(reach)
+
+
+def _hold(matrix: Tensor) -> Links:
+    empty = torch.empty(0, dtype=torch.int64)
+    return Links(empty, empty, empty, empty, matrix)
+
+
+def _sum_rows(x: Tensor, node: Tensor, start: Tensor) -> Tensor:
+    return embedding_bag(node, x, start, mode="sum")
+
+
+class _AddUp(torch.autograd.Function):
+    """`_sum_rows`; its gradient is the sum over the transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, links: Links) -> Tensor:
+        ctx.save_for_backward(links.back_node, links.back_start)
+        return _sum_rows(x, links.node, links.start)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        node, start = ctx.saved_tensors
+        return _sum_rows(gradient.contiguous(), node, start), None
+
+
+def add_up(x: Tensor, links: Links) -> Tensor:
+    """Return the sum over the linked nodes of each node, shape (n_nodes, n_units)."""
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return _sum_rows(x, links.node, links.start)
+    else:  # noqa: RET505 - TorchScript does not compile this branch
+        if is_exporting():
+            return links.matrix @ x
+        result: Tensor = _AddUp.apply(x, links)  # type: ignore[no-untyped-call]
+        return result
+
+
+def pool_sum(x: Tensor, offsets: Tensor) -> Tensor:
+    """Return the sum over the nodes of each event; zeros for an event without nodes.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n_nodes, n_units)
+    offsets : Tensor of int64, shape (n_events + 1,)
+
+    Returns
+    -------
+    Tensor, shape (n_events, n_units)
+    """
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        exporting = is_exporting()
+        if exporting:
+            return x.sum(dim=0, keepdim=True)
+    rows = torch.arange(x.shape[0], device=x.device)
+    return embedding_bag(rows, x, offsets[:-1], mode="sum")

@@ -1,0 +1,171 @@
+"""The command that compares networks, on a tiny data set."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from smartfilter.errors import UsageError
+from smartfilter.events import PARTICLE_COLUMNS, Events, offsets_from_counts
+from smartfilter.io import LabelledWriter
+from smartfilter.scoring import Scorer
+from smartfilter.training.config import list_configs
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SKIM = "feiHadronicB0"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    sys.path.insert(0, str(BENCHMARKS))
+    yield importlib.import_module("network_comparison")
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Write 400 events; those that pass have more particles."""
+    rng = np.random.default_rng(0)
+    passes = rng.random(400) < 0.3
+    counts = np.where(passes, 9, 5)
+    offsets = offsets_from_counts(counts)
+    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+    columns = {
+        name: rng.normal(size=len(position)).astype(dtype)
+        for name, dtype in PARTICLE_COLUMNS.items()
+    }
+    columns |= {
+        "pdg": rng.choice([211, -211, 22], len(position)).astype(np.int32),
+        "mother_index": (position - 1).astype(np.int32),
+        "array_index": position.astype(np.int32),
+        "status": np.ones(len(position), np.uint16),
+    }
+    events = Events.from_columns(offsets, columns, event=np.arange(400))
+    path = tmp_path_factory.mktemp("data") / "mixed.parquet"
+    with LabelledWriter(path, (SKIM,), (), {}) as writer:
+        writer.write(events.with_labels({SKIM: passes}).with_event_type("mixed"))
+    return path
+
+
+def invoke(benchmark, data, output, *more):
+    arguments = [str(data), "-o", str(output), "--split", "0.5,0.25,0.25"]
+    arguments += ["--epochs", "2", "--training-events", "60", "--failing-share", "0.9"]
+    return CliRunner().invoke(benchmark.command, [*arguments, *more])
+
+
+@pytest.fixture(scope="module")
+def compared(benchmark, data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("networks")
+    names = ("--only", "lab_report/deepset", "--only", "ablations/no_x")
+    result = invoke(benchmark, data, output, *names, "--seeds", "3,4")
+    assert result.exit_code == 0, result.output
+    return output, json.loads((output / "comparison.json").read_text()), result.output
+
+
+def test_comparison_headline_networks_take_all_seeds(compared):
+    _, document, _ = compared
+    seeds = {entry["name"]: entry["seeds"] for entry in document["networks"]}
+    assert seeds == {"lab_report/deepset": [3, 4], "ablations/no_x": [3]}
+    order = [entry["auc"] for entry in document["networks"]]
+    assert order == sorted(order, reverse=True)
+
+
+def test_comparison_averages_the_runs_and_keeps_their_history(compared):
+    _, document, output = compared
+    entry = next(e for e in document["networks"] if len(e["runs"]) == 2)
+    auc = [run["metrics"]["auc"] for run in entry["runs"]]
+    assert entry["auc"] == pytest.approx(np.mean(auc))
+    assert entry["auc_spread"] == pytest.approx(np.std(auc, ddof=1))
+    for run in entry["runs"]:
+        assert len(run["history"]) == run["epochs"] == 2
+        assert run["stopped"] == "epochs"
+        assert (
+            run["metrics"]["n_failing"]
+            == run["n_events"]["test"] - (run["metrics"]["n_passing"])
+        )
+    assert entry["events_per_second"] > 0
+    assert f"{entry['auc']:.4f} ±" in output
+    json.dumps(document, allow_nan=False)
+
+
+def test_comparison_networks_see_the_same_events(compared):
+    _, document, _ = compared
+    runs = [run for entry in document["networks"] for run in entry["runs"]]
+    assert len({json.dumps(run["n_events"]) for run in runs}) == 1
+    assert {run["config"]["training_events"] for run in runs} == {60}
+    assert {run["config"]["preset"] for run in runs} == {"smart_background"}
+    data = document["data"]
+    assert data["n_generated"] == 400
+    assert data["n_events"]["train"] < 400 * 0.5
+    assert data["retention_rate"] == pytest.approx(0.3, abs=0.08)
+
+
+def test_comparison_again_trains_only_what_is_missing(
+    benchmark, data, compared, monkeypatch
+):
+    output, before, _ = compared
+    trained = []
+    plain = benchmark.train_run
+
+    def train(run, *arguments):
+        trained.append((run.name, run.seed))
+        return plain(run, *arguments)
+
+    monkeypatch.setattr(benchmark, "train_run", train)
+    (output / "runs" / "ablations--no_x-seed3.json").unlink()
+    names = ("--only", "lab_report/deepset", "--only", "ablations/no_x")
+    result = invoke(benchmark, data, output, *names, "--seeds", "3,4")
+    assert result.exit_code == 0, result.output
+    assert trained == [("ablations/no_x", 3)]
+    after = json.loads((output / "comparison.json").read_text())
+    found = [{e["name"]: e["auc"] for e in d["networks"]} for d in (before, after)]
+    assert found[0] == found[1]
+
+
+def test_comparison_other_data_in_the_folder_refused(benchmark, data, compared):
+    result = invoke(benchmark, data, compared[0], "--max-events", "300")
+    assert result.exit_code == 1
+    assert "name another folder" in result.output
+
+
+def test_comparison_data_that_cannot_be_learnt_are_reported(benchmark, data, tmp_path):
+    more = ("--max-events", "8", "--only", "lab_report/deepset", "--seeds", "1")
+    result = invoke(benchmark, data, tmp_path, *more)
+    assert result.exit_code == 1
+    assert "lab_report/deepset, seed 1: labels of" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_list_runs_trains_everything_but_what_is_left_out(benchmark):
+    runs = benchmark.list_runs((), (1, 2))
+    assert {run.name for run in runs} == set(list_configs()) - set(benchmark.LEFT_OUT)
+    assert [run.name for run in runs[:5]] == sorted(benchmark.HEADLINE)
+    assert {run.name for run in runs if run.seed == 2} == set(benchmark.HEADLINE)
+    with pytest.raises(UsageError, match="got 'none'"):
+        benchmark.list_runs(("none",), (1,))
+    assert set(benchmark.PUBLISHED_AUC) <= set(list_configs())
+
+
+def test_measured_block_gives_the_scores_of_the_events(benchmark, data, compared):
+    runs = importlib.import_module("comparison_runs")
+    output, document, _ = compared
+    settings = document["settings"]
+    dataset = runs.load_data(
+        output, runs.Settings(**{**settings, "split": tuple(settings["split"])})
+    )
+    index = dataset.find("test")
+    model = output / "runs" / "lab_report--deepset-seed3.pt"
+    scorer = Scorer(model, device="cpu")
+    got = scorer.score_graph(runs._take_block(index, dataset))
+    with torch.inference_mode():
+        expected = torch.cat(
+            [scorer.model(*dataset.gather(part)) for part in torch.split(index, 7)]
+        )
+    np.testing.assert_allclose(got, expected.numpy(), atol=1e-5)

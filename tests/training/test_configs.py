@@ -1,0 +1,48 @@
+"""Every shipped configuration trains and gives a model file that scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smartfilter.model_file import load_module
+from smartfilter.models import NETWORKS
+from smartfilter.scoring import Scorer
+from smartfilter.training.config import list_configs, read_config
+from smartfilter.training.dataset import make_dataset
+from smartfilter.training.split import Split
+from smartfilter.training.trainer import train_on
+
+
+@pytest.fixture(scope="module")
+def events(toy_events):
+    return toy_events(60, max_particles=6)
+
+
+@pytest.fixture(scope="module")
+def datasets(events):
+    split = Split((0.4, 0.3, 0.3))
+    return {
+        preset: make_dataset(events, skims=("toy",), preset=preset, split=split)
+        for preset in {read_config(name).preset for name in list_configs()}
+    }
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_shipped_configuration_trains_and_scores(name, datasets, events, tmp_path):
+    config = read_config(
+        name,
+        skims={"toy": None},
+        epochs=1,
+        batch_size=16,
+        split_fractions=(0.4, 0.3, 0.3),
+        auxiliary=(),
+    )
+    path = tmp_path / "model.pt"
+    result = train_on(datasets[config.preset], path, config)
+    assert result.info.training["stopped"] == "epochs"
+    assert result.info.training["config"]["loss"] == config.loss
+    scores = Scorer(path, device="cpu").score(events.take(slice(5)))
+    assert np.isfinite(scores.scores).all()
+    module, _ = load_module(path)
+    assert type(module) is NETWORKS[config.network]
