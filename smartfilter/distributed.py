@@ -17,8 +17,10 @@ import time
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
 from collections import deque
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -388,8 +390,9 @@ def _start_cluster(n_workers: int) -> Iterator[Any]:
                 prefix="smartfilter-dask-", ignore_cleanup_errors=True
             )
         )
-        cluster = distributed.LocalCluster(
-            n_workers=0,
+        start = partial(
+            distributed.LocalCluster,
+            n_workers=n_workers,
             threads_per_worker=1,
             memory_limit=0,
             dashboard_address=None,
@@ -397,35 +400,60 @@ def _start_cluster(n_workers: int) -> Iterator[Any]:
             local_directory=folder,
             preload=[_IGNORE_INTERRUPTS],
             security=security,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
             death_timeout=_START_SECONDS,
         )
-        stack.callback(_end_cluster, cluster)
-        client = stack.enter_context(
-            distributed.Client(
+        try:
+            cluster = _in_time(start, _START_SECONDS + _END_SECONDS)
+            stack.callback(_end_cluster, cluster)
+            client = distributed.Client(
                 cluster,
                 security=security,
                 set_as_default=False,
                 timeout=_CONNECT_SECONDS,
             )
-        )
-        _start_workers(cluster, client, n_workers)
+            stack.enter_context(client)
+            client.wait_for_workers(n_workers, timeout=_START_SECONDS)
+        except Exception as error:
+            raise DeviceError(
+                f"workers: expected {n_workers} processes on this machine within "
+                f"{_START_SECONDS:g} s, got an error ({_find_reason(error)}); "
+                f"{_WHY_NO_WORKERS}"
+            ) from error
         yield client
 
 
-def _start_workers(cluster: Any, client: Any, n_workers: int) -> None:
-    """Start the workers of an empty cluster, all of them in bounded time."""
-    cluster.scale(n_workers)
-    try:
-        client.wait_for_workers(n_workers, timeout=_START_SECONDS)
-    except TimeoutError as error:
-        raise DeviceError(
-            f"workers: expected {n_workers} processes within {_START_SECONDS:g} s, got "
-            f"{len(client.nthreads())}; {_WHY_NO_WORKERS}"
-        ) from error
+def _in_time(function: Callable[[], Result], seconds: float) -> Result:
+    """Return what a function returns; whatever it waits for, it is not waited for longer.
+
+    Raises
+    ------
+    TimeoutError
+        If it takes longer; its thread ends with this process.
+    """
+    done: Future[Result] = Future()
+
+    def call() -> None:
+        try:
+            done.set_result(function())
+        except BaseException as error:  # noqa: BLE001  raised in the other thread
+            done.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return done.result(seconds)
 
 
 def _end_cluster(cluster: Any) -> None:
     """Close a cluster; a part of it that does not answer ends with this process."""
     with suppress(TimeoutError):
         cluster.close(timeout=_END_SECONDS)
+
+
+def _find_reason(error: BaseException) -> str:
+    """Return what began it: Dask's own errors say no more than that it failed."""
+    reason = type(error).__name__
+    earlier: BaseException | None = error
+    while earlier is not None:
+        reason = " ".join(str(earlier).split()) or reason
+        earlier = earlier.__cause__ or earlier.__context__
+    return reason
