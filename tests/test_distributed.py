@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -36,7 +37,7 @@ def square(number: int) -> int:
 class HalveThenSquare(Staged[int, float, float]):
     """Tells which thread halves."""
 
-    threads: list[int] = []
+    threads: ClassVar[list[int]] = []
 
     def read(self, item: int) -> float:
         self.threads.append(threading.get_ident())
