@@ -31,15 +31,17 @@ from smartfilter.errors import (
     SmartFilterError,
     UsageError,
 )
+from smartfilter.prefetch import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 
-__all__ = ["Workers", "open_workers", "remember"]
+__all__ = ["Staged", "Workers", "open_workers", "remember"]
 
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+Ready = TypeVar("Ready")
 Result = TypeVar("Result")
 
 ITEMS_PER_WORKER = 2
@@ -87,11 +89,24 @@ def remember(name: str, key: Hashable, make: Callable[[], Result]) -> Result:
     return thing
 
 
+class Staged(ABC, Generic[Item, Ready, Result]):
+    """A function of two stages; the first one may run ahead, in another thread."""
+
+    @abstractmethod
+    def read(self, item: Item) -> Ready:
+        """Return what the second stage needs."""
+
+    @abstractmethod
+    def process(self, ready: Ready) -> Result:
+        """Return the result."""
+
+    def __call__(self, item: Item) -> Result:
+        """Return the result of both."""
+        return self.process(self.read(item))
+
+
 class Workers(ABC):
     """What works on items; made by `open_workers`."""
-
-    is_here = False
-    """Whether items are worked on in this process, one after the other."""
 
     @abstractmethod
     def map(
@@ -99,13 +114,15 @@ class Workers(ABC):
     ) -> Generator[tuple[Item, Result]]:
         """Yield each item with its result, in order.
 
-        Items are taken as they are needed, so that they may be many and large. Close it
-        if not all results are taken: it forgets the rest.
+        Items are taken as they are needed, or a few ahead, so that they may be many and
+        large; not necessarily in this thread. Close it if not all results are taken: it
+        forgets the rest.
 
         Parameters
         ----------
         function : callable
-            Can be pickled; depends on nothing but the item.
+            Can be pickled; depends on nothing but the item. Of one that is `Staged`
+            the first stage overlaps with the second one of earlier items.
         items : iterable
 
         Raises
@@ -118,15 +135,19 @@ class Workers(ABC):
 
 
 class _Here(Workers):
-    """Works in this process, one item after the other."""
-
-    is_here = True
+    """Works in this process, one item after the other; a thread reads ahead."""
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result]]:
-        for item in items:
-            yield item, function(item)
+        if not isinstance(function, Staged):
+            for item in items:
+                yield item, function(item)
+            return
+        ahead = ((item, function.read(item)) for item in items)
+        with read_ahead(ahead) as pairs:
+            for item, ready in pairs:
+                yield item, function.process(ready)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ LAYERS = (
     {"onnx_config"},
     {"onnx_file"},
     {"model_file", "onnx_export"},
-    {"scoring"},
+    {"scoring", "model_rebuild"},
     {"distributed", "campaign"},
     {"bulk", "rates", "decay_tree", "framework", "basf2_host", "score_lookup"},
     {"event_reader", "filter_counts", "score_files"},

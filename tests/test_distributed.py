@@ -6,15 +6,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from smartfilter import distributed
-from smartfilter.distributed import ITEMS_PER_WORKER, Workers, open_workers, remember
+from smartfilter.distributed import (
+    ITEMS_PER_WORKER,
+    Staged,
+    Workers,
+    open_workers,
+    remember,
+)
 from smartfilter.errors import InputError, MissingPackageError, UsageError
 
 needs_dask = pytest.mark.skipif(
@@ -24,6 +32,21 @@ needs_dask = pytest.mark.skipif(
 
 def square(number: int) -> int:
     return number * number
+
+
+class HalveThenSquare(Staged[int, float, float]):
+    """Tells which thread halves."""
+
+    threads: ClassVar[list[int]] = []
+
+    def read(self, item: int) -> float:
+        self.threads.append(threading.get_ident())
+        if item == 7:
+            raise InputError("seven")
+        return item / 2
+
+    def process(self, ready: float) -> float:
+        return ready**2
 
 
 def sleep_and_tell(seconds: float) -> int:
@@ -82,6 +105,27 @@ def test_map_raises_the_error_of_the_first_item_that_fails(workers):
     assert list(workers.map(refuse_five, [1])) == [(1, 1)]
     with pytest.raises(MissingPackageError, match="package 'six'"):
         list(workers.map(refuse_five, [6]))
+
+
+def test_map_of_stages_is_that_of_the_function(workers):
+    found = list(workers.map(HalveThenSquare(), range(7)))
+    assert found == [(number, number**2 / 4) for number in range(7)]
+    results, found = workers.map(HalveThenSquare(), range(10)), []
+    with pytest.raises(InputError, match=r"^seven$"):
+        found.extend(results)
+    assert [item for item, _ in found] == list(range(7))
+
+
+def test_map_here_reads_ahead_in_one_thread_that_ends():
+    before, function = threading.active_count(), HalveThenSquare()
+    function.threads.clear()
+    with open_workers() as here:
+        results = here.map(function, range(5))
+        assert next(results) == (0, 0.0)
+        results.close()
+    assert threading.active_count() == before
+    assert len(set(function.threads)) == 1
+    assert threading.get_ident() not in function.threads
 
 
 def test_map_takes_few_items_ahead(two_workers):
