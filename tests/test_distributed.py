@@ -167,7 +167,7 @@ def test_open_workers_without_a_scheduler_is_a_usage_error(monkeypatch, tmp_path
     ("worker", "reason"),
     [
         ("raise SystemExit(3)", "Nanny failed to start"),
-        ("import time; time.sleep(60)", "Timeout"),
+        ("import time; time.sleep(60)", "no answer"),
     ],
 )
 def test_open_workers_that_do_not_start_is_a_device_error(monkeypatch, worker, reason):
@@ -188,7 +188,7 @@ def test_open_workers_waits_for_nothing_longer_than_it_says(monkeypatch):
     monkeypatch.setattr("distributed.LocalCluster", lambda **_: never.wait(60))
     monkeypatch.setattr(distributed, "_START_SECONDS", 0.1)
     monkeypatch.setattr(distributed, "_END_SECONDS", 0.1)
-    with pytest.raises(DeviceError, match="TimeoutError"), open_workers(2):
+    with pytest.raises(DeviceError, match="no answer"), open_workers(2):
         pass
     never.set()
 
