@@ -26,7 +26,7 @@ def main() -> None:
             scores=scores.scores,
             scorable=scores.scorable,
             settings=DecisionSettings.from_model(
-                scorer.info, skims=[SKIM], mode=mode, seed=1
+                scorer.info, skims=[SKIM], mode=mode, seed=1, event_type="mixed"
             ),
         )
         weight = decision.weight[decision.keep, 0]

@@ -3,32 +3,94 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from smartfilter.io import open_events, read_scores
 from smartfilter.scoring import Scorer
+from smartfilter.training.split import SPLITS, Split
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-@pytest.mark.parametrize(
-    "script", sorted(EXAMPLES.glob("*.py")), ids=lambda script: script.name
-)
-def test_example_runs_and_prints(script: Path, tmp_path: Path):
-    done = subprocess.run(
-        [sys.executable, script],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+class Run(NamedTuple):
+    """What an example printed, and the folder that it ran in."""
+
+    lines: list[str]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """Return what runs an example of this name, once, in a folder of its own."""
+
+    @cache
+    def start(name: str) -> Run:
+        folder = tmp_path_factory.mktemp(name)
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / f"{name}.py"],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return Run(done.stdout.splitlines(), folder)
+
+    return start
+
+
+@pytest.mark.parametrize("name", sorted(f.stem for f in EXAMPLES.glob("*.py")))
+def test_example_runs_and_prints(name: str, run: Callable[[str], Run]):
+    assert any(line.strip() for line in run(name).lines)
+
+
+def test_examples_print_what_their_page_says(run: Callable[[str], Run]):
+    """Whatever does not depend on training or on the version of Pythia."""
+    page = (EXAMPLES / "README.md").read_text()
+    for name in ("score_and_cut", "walk_through_event"):
+        assert "\n".join(f"    {line}".rstrip() for line in run(name).lines[:4]) in page
+
+
+def test_train_own_label_writes_a_model_that_knows_its_label(run: Callable[[str], Run]):
+    """The model's test events are those that the split says, and AUC is above chance."""
+    folder = run("train_own_label").folder
+    events = open_events(folder / "own.parquet").read()
+    passes = events.labels["KShortAndLepton"]
+    assert 0.05 < passes.mean() < 0.2
+    info = Scorer(folder / "own.pt", device="cpu").info
+    assert info.skim_names == ("KShortAndLepton",)
+    config = info.training["config"]
+    test = Split(config["split_fractions"], config["split_seed"]).assign(events)
+    metrics = info.training["metrics"]["KShortAndLepton"]
+    is_test = test == SPLITS.index("test")
+    assert metrics["n_passing"] == passes[is_test].sum()
+    assert metrics["auc"] - 2 * metrics["auc_error"] > 0.5
+
+
+def test_walk_through_event_counts_what_plain_loops_count(run: Callable[[str], Run]):
+    lines = run("walk_through_event").lines
+    text = "\n".join(lines)
+    event = open_events(EXAMPLES / "events.root").read().take([163])
+    far = [max(event[c][i] for c in "xyz") >= 10 for i in range(event.n_particles)]
+    assert f"'kept': {far.count(False)}, 'vertex': {far.count(True)}" in text
+    assert sum("(vertex)" in line for line in lines) == far.count(True)
+    assert sum(" GeV" in line and "─" in line for line in lines) == event.n_particles
+    numbers = re.search(r"min\(1, ([\d.]+) sqrt\(([\d.]+)\)\) = ([\d.]+)", text)
+    weight = re.search(r"weight ([\d.]+)", text)
+    assert numbers is not None
+    assert weight is not None
+    constant, score, p = map(float, numbers.groups())
+    assert p == pytest.approx(min(1.0, constant * score**0.5), abs=2e-3)
+    assert float(weight[1]) == pytest.approx(1 / p, rel=2e-3)
 
 
 def test_example_events_are_small_and_many():
