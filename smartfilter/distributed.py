@@ -178,6 +178,23 @@ def _call(function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
         return _Outcome(None, type(error), str(error))
 
 
+def _make_opener() -> Callable[[bytes], Any]:
+    """Return a function that unpacks a call and makes it.
+
+    It is pickled by value and imports nothing of ours before it runs. Dask unpickles calls
+    in the thread that talks to the scheduler: a module that is absent there would end the
+    worker without a word, and one that is slow to import would keep it from answering.
+    """
+
+    def call_packed(packed: bytes) -> Any:
+        import pickle
+
+        call, function, item = pickle.loads(packed)
+        return call(function, item)
+
+    return call_packed
+
+
 class _Dask(Workers):
     """Works on the workers of a Dask client.
 
@@ -202,11 +219,13 @@ class _Dask(Workers):
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result]]:
         waiting: deque[tuple[Item, Any]] = deque()
+        cloudpickle, call_packed = import_module("cloudpickle"), _make_opener()
         with _translating(self._client):
             try:
                 for item in items:
                     # A new key each time: nothing is taken from an earlier run.
-                    future = self._client.submit(_call, function, item, pure=False)
+                    packed = cloudpickle.dumps((_call, function, item))
+                    future = self._client.submit(call_packed, packed, pure=False)
                     waiting.append((item, future))
                     if len(waiting) >= self._limit():
                         yield self._next(waiting)
@@ -451,9 +470,10 @@ def _end_cluster(cluster: Any) -> None:
 
 def _find_reason(error: BaseException) -> str:
     """Return what began it: Dask's own errors say no more than that it failed."""
-    reason = type(error).__name__
+    reason = "no answer"
     earlier: BaseException | None = error
     while earlier is not None:
-        reason = " ".join(str(earlier).split()) or reason
+        if not isinstance(earlier, AssertionError):
+            reason = " ".join(str(earlier).split()) or reason
         earlier = earlier.__cause__ or earlier.__context__
     return reason

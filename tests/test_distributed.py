@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -23,7 +24,12 @@ from smartfilter.distributed import (
     open_workers,
     remember,
 )
-from smartfilter.errors import InputError, MissingPackageError, UsageError
+from smartfilter.errors import (
+    DeviceError,
+    InputError,
+    MissingPackageError,
+    UsageError,
+)
 
 needs_dask = pytest.mark.skipif(
     find_spec("distributed") is None, reason="distributed is not installed"
@@ -70,13 +76,6 @@ def die_once(path: str) -> str:
     return path
 
 
-@pytest.fixture(scope="module")
-def two_workers() -> Iterator[Workers]:
-    pytest.importorskip("distributed")
-    with open_workers(2) as workers:
-        yield workers
-
-
 @pytest.fixture(scope="module", params=[1, 2])
 def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
     if request.param == 2:
@@ -84,6 +83,15 @@ def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
         return
     with open_workers() as here:
         yield here
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _workers_need_not_import_this_file() -> Iterator[None]:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    yield
+    cloudpickle.unregister_pickle_by_value(module)
 
 
 def test_map_gives_every_item_its_result_in_order(workers):
@@ -149,9 +157,21 @@ def test_map_works_elsewhere_in_processes_of_one_thread(two_workers):
 
 
 def test_map_gives_the_work_of_a_lost_worker_to_others(two_workers, tmp_path):
-    items = ["", str(tmp_path / "a"), "", str(tmp_path / "b"), *[""] * 6]
+    items = ["", str(tmp_path / "a"), *[""] * 6]
     assert list(two_workers.map(die_once, items)) == [(item, item) for item in items]
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_map_of_what_workers_cannot_import_is_a_device_error(
+    two_workers, tmp_path, monkeypatch
+):
+    """Such a call ends in an error, and the workers live on."""
+    (tmp_path / "only_here.py").write_text("def double(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    double = importlib.import_module("only_here").double
+    with pytest.raises(DeviceError, match="none called 'only_here'"):
+        list(two_workers.map(double, [1]))
+    assert list(two_workers.map(square, [3])) == [(3, 9)]
 
 
 def test_remember_makes_a_thing_once_per_key():
@@ -183,6 +203,66 @@ def test_open_workers_without_a_scheduler_is_a_usage_error(monkeypatch, tmp_path
             open_workers(address=address),
         ):
             pass
+
+
+@needs_dask
+@pytest.mark.parametrize(
+    ("worker", "reason"),
+    [
+        ("raise SystemExit(3)", "Nanny failed to start"),
+        ("import time; time.sleep(60)", "no answer"),
+    ],
+)
+def test_open_workers_that_do_not_start_is_a_device_error(monkeypatch, worker, reason):
+    """A process that ends at once, and one that never answers."""
+    command = [sys.executable, "-c", worker]
+    monkeypatch.setattr("multiprocessing.spawn.get_command_line", lambda **_: command)
+    monkeypatch.setattr(distributed, "_START_SECONDS", 1.0)
+    with (
+        pytest.raises(DeviceError, match=rf"2 processes.*\({reason}.*--workers 1"),
+        open_workers(2),
+    ):
+        pass
+
+
+@needs_dask
+def test_open_workers_waits_for_nothing_longer_than_it_says(monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr("distributed.LocalCluster", lambda **_: never.wait(60))
+    monkeypatch.setattr(distributed, "_START_SECONDS", 0.1)
+    monkeypatch.setattr(distributed, "_END_SECONDS", 0.1)
+    with pytest.raises(DeviceError, match="no answer"), open_workers(2):
+        pass
+    never.set()
+
+
+class NoWorkers:
+    """A client whose workers are gone; also the future of what it was given."""
+
+    def submit(self, *_: object, **__: object) -> NoWorkers:
+        return self
+
+    def result(self, timeout: float) -> None:
+        time.sleep(timeout)
+        raise TimeoutError
+
+    def done(self) -> bool:
+        return False
+
+    def nthreads(self) -> dict[str, int]:
+        return {}
+
+    def cancel(self, _: object) -> None:
+        self.cancelled = True
+
+
+@needs_dask
+def test_map_whose_workers_do_not_come_back_is_a_device_error(monkeypatch):
+    monkeypatch.setattr(distributed, "_LOOK_SECONDS", 0.01)
+    client = NoWorkers()
+    with pytest.raises(DeviceError, match=r"none for 0\.05 s"):
+        list(distributed._Dask(client, 0.05).map(square, [1, 2]))
+    assert client.cancelled
 
 
 @pytest.mark.parametrize("options", [{"n_workers": 2}, {"address": "tcp://h:1"}])
