@@ -1,8 +1,7 @@
 """One event at a time inside a path, one thread: TorchScript against onnxruntime.
 
-The shipped weights as this version saves them, as they were shipped, and exported with
-the official interface. Times
-are those that the framework's statistics give for the module.
+The shipped model as it is and exported with the official interface. Times are those that
+the framework's statistics give for the module.
 
     python benchmarks/event_speed.py -o output/event.json
 """
@@ -23,7 +22,7 @@ from samples import make_events, write_events
 from smartfilter.decision import DecisionSettings, decide
 from smartfilter.framework import create_path, process, statistics
 from smartfilter.graphs import prepare
-from smartfilter.model_file import default_model_path, load_module, save_model
+from smartfilter.model_file import default_model_path, load_module
 from smartfilter.module import add_smartfilter
 from smartfilter.onnx_export import export_network
 from smartfilter.pipeline.modules import EventFileModule
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["command", "measure", "time_modules", "time_stages"]
 
 RIVAL = "onnxruntime, exported network"
-SHIPPED = "the file as shipped"
 
 
 def time_modules(
@@ -118,10 +116,8 @@ def measure(n_events: int, rounds: int) -> Report:
         path = write_events(folder / "events.root", events, n_events)
         network, info = load_module(default_model_path())
         export_network(network, info, folder / "network.onnx")
-        save_model(folder / "network.pt", network, info)
         scorers = {
-            "ours": Scorer(folder / "network.pt", device="cpu"),
-            SHIPPED: Scorer(device="cpu"),
+            "ours": Scorer(device="cpu"),
             RIVAL: Scorer(folder / "network.onnx", device="cpu"),
         }
         time_modules(path, scorers, 1, min(n_events, 100))
@@ -132,26 +128,20 @@ def measure(n_events: int, rounds: int) -> Report:
     report.rows = [
         _compare("SmartFilter in a path, per event", in_path, limit),
         _compare("  network alone", networks, limit),
-        _compare("  network alone, the file as shipped", networks, limit, SHIPPED),
     ]
     report.details["median us per event, called alone"] = [
         {"engine": k, **{n: 1e6 * float(np.median(t)) for n, t in times.items()}}
         for k, times in stages.items()
     ]
     report.notes.append(
-        "the shipped weights, saved by this version; ratio: time of ours over time of onnxruntime, event by "
-        "event; the module takes either engine: model='network.onnx'"
+        "ratio: time of ours over time of onnxruntime, event by event; the module takes "
+        "either engine: model='network.onnx'"
     )
     return report
 
 
-def _compare(
-    what: str,
-    seconds: dict[str, NDArray[np.float64]],
-    limit: Limit,
-    engine: str = "ours",
-) -> Row:
-    ours, theirs = 1e6 * seconds[engine], 1e6 * seconds[RIVAL]
+def _compare(what: str, seconds: dict[str, NDArray[np.float64]], limit: Limit) -> Row:
+    ours, theirs = 1e6 * seconds["ours"], 1e6 * seconds[RIVAL]
     return Row(
         what=what,
         unit="us",

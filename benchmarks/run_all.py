@@ -1,6 +1,7 @@
-"""Run all speed benchmarks one after another; about ten minutes on two free cores.
+"""Run all speed benchmarks one after another; under twelve minutes on two free cores.
 
 python benchmarks/run_all.py -o output/benchmarks
+python benchmarks/run_all.py --quick -o output/quick  # whether they run, in two minutes
 python benchmarks/run_all.py --table benchmarks/results  # the table of the README
 """
 
@@ -10,6 +11,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from time import perf_counter
 
 import click
 from record import Row, start
@@ -32,6 +34,19 @@ COMMANDS = {
     "cost": ("cost_figure.py", "--figure", "{folder}/cost.png"),
 }
 """Name of the JSON file -> command."""
+
+
+QUICK = {
+    "preparation": ("--events", "2000", "--rounds", "3"),
+    "network": ("--events", "500", "--rounds", "3"),
+    "score": ("--events", "2000", "--lab-events", "500", "--rounds", "3"),
+    "event": ("--events", "100", "--rounds", "2"),
+    "generator": ("--events", "200", "--rounds", "2"),
+    "gpu": ("--events", "1000", "--rounds", "2"),
+    "memory": ("--events", "20000", "--rounds", "2"),
+    "cost": ("--events", "500", "--rounds", "2"),
+}
+"""Options in which it is seen that a command runs; the numbers mean little."""
 
 
 def render_table(folder: Path) -> str:
@@ -94,11 +109,16 @@ def update_readme(readme: Path, table: str) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Put that table into README.md beside this file instead.",
 )
+@click.option("--quick", is_flag=True, help="Few events: only whether all run.")
 @click.option("--only", multiple=True, type=click.Choice(list(COMMANDS)))
 def command(
-    output: Path | None, table: Path | None, readme: Path | None, only: tuple[str, ...]
+    output: Path | None,
+    table: Path | None,
+    readme: Path | None,
+    quick: bool,
+    only: tuple[str, ...],
 ) -> None:
-    """Run the benchmarks, each in a process of its own."""
+    """Run the benchmarks, each in a process of its own, and write table.md of them."""
     if table is not None:
         click.echo(render_table(table))
         return
@@ -110,11 +130,19 @@ def command(
     for name in only or COMMANDS:
         script, *options = COMMANDS[name]
         arguments = [option.format(folder=folder) for option in options]
-        arguments += ["-o", str(folder / f"{name}.json")]
+        arguments += [
+            "-o",
+            str(folder / f"{name}.json"),
+            *(QUICK[name] if quick else ()),
+        ]
+        begin = perf_counter()
         run = subprocess.run([sys.executable, HERE / script, *arguments], check=False)
+        click.echo(f"{name}: {perf_counter() - begin:.0f} s", err=True)
         if run.returncode:
             failed.append(name)
-    click.echo(render_table(folder))
+    text = render_table(folder)
+    (folder / "table.md").write_text(text)
+    click.echo(text)
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}")
 
