@@ -38,7 +38,7 @@ __all__ = ["InTurn", "command", "measure", "read_columns", "score"]
 LAB = "lab course: padded, event by event"
 READ = "uproot reading the same columns"
 SERIAL = "reading in turn"
-CHUNK = 10_000
+CHUNK = 20_000
 CORES = 2
 
 

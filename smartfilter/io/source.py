@@ -82,7 +82,7 @@ class EventSource:
 def open_events(
     paths: str | Path | Sequence[str | Path],
     *,
-    chunk_size: int = 10_000,
+    chunk_size: int = 20_000,
     extra_columns: Sequence[str] = (),
     keep_secondaries: bool = False,
     skip_bad_files: bool = False,
