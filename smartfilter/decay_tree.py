@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,36 +61,32 @@ class DecayParticle:
 
 
 @lru_cache(maxsize=4096)
+def _find_particle(pdg: int) -> Any:
+    """Return the entry of the particle table, None for a code that has none."""
+    from particle import InvalidParticle, Particle, ParticleNotFound
+
+    try:
+        return Particle.from_pdgid(pdg)
+    except (InvalidParticle, ParticleNotFound):
+        return None
+
+
 def particle_name(pdg: int) -> str:
     """Return the name of a particle, or its PDG code as text where it has none."""
-    from particle import Particle, ParticleNotFound
-
-    try:
-        return str(Particle.from_pdgid(pdg).name)
-    except ParticleNotFound:
-        return str(pdg)
+    particle = _find_particle(pdg)
+    return str(pdg) if particle is None else str(particle.name)
 
 
-@lru_cache(maxsize=4096)
 def particle_latex(pdg: int) -> str:
     """Return the name in LaTeX's mathematics, without dollars, or the PDG code."""
-    from particle import Particle, ParticleNotFound
-
-    try:
-        return str(Particle.from_pdgid(pdg).latex_name)
-    except ParticleNotFound:
-        return str(pdg)
+    particle = _find_particle(pdg)
+    return str(pdg) if particle is None else str(particle.latex_name)
 
 
-@lru_cache(maxsize=4096)
 def particle_charge(pdg: int) -> float:
     """Return the charge in units of e; 0 where it is not known."""
-    from particle import Particle, ParticleNotFound
-
-    try:
-        return float(Particle.from_pdgid(pdg).charge or 0.0)
-    except ParticleNotFound:
-        return 0.0
+    particle = _find_particle(pdg)
+    return 0.0 if particle is None else float(particle.charge or 0.0)
 
 
 def list_decay_particles(

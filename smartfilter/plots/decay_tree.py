@@ -185,7 +185,7 @@ def draw_decay_tree(
         for k, line in enumerate(lines):
             _write(axes, _MARGIN, _MARGIN + 0.48 + 0.26 * k, line, _TEXT_SIZE)
         y = top + _PITCH * (0.5 + row)
-        x = left[generation] if len(labels) else np.zeros(0)
+        x = left[generation]
         for label in labels:
             _draw_line(axes, label, labels, x, y, right[generation[_mother(label)]])
         for label in labels:
