@@ -37,6 +37,8 @@ __all__ = [
     "LoadedModel",
     "default_model_path",
     "find_model",
+    "is_shipped",
+    "list_shipped",
     "load_model",
     "load_module",
     "read_model_info",
@@ -116,6 +118,16 @@ def find_model(name: str | Path) -> Path:
         return path
     shipped = default_model_path().with_name(f"{path}.pt")
     return shipped if shipped.is_file() else path
+
+
+def list_shipped() -> tuple[str, ...]:
+    """Return the names of the models that smartfilter ships."""
+    return tuple(sorted(path.stem for path in default_model_path().parent.glob("*.pt")))
+
+
+def is_shipped(name: str) -> bool:
+    """Return whether a name means a shipped model: no suffix, no folder, no such file."""
+    return find_model(name) != Path(name)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ LAYERS = (
     {"scoring", "model_rebuild"},
     {"distributed", "campaign"},
     {"bulk", "rates", "decay_tree", "framework", "basf2_host", "score_lookup"},
-    {"event_reader", "filter_counts", "score_files"},
+    {"contents", "event_reader", "filter_counts", "score_files"},
     {"module", "training_writer", "pipeline", "training"},
     {"plots", "cli"},
     {"__main__"},

@@ -71,7 +71,8 @@ def command(
 ) -> None:
     """Evaluate models on labelled events; those they were trained on are left out.
 
-    Arguments that end in .pt or .onnx are models, all others are data. Several models
+    Arguments that end in .pt or .onnx and names of shipped models (gcn, subtree) are
+    models, all others are data. Several models
     see the same events: those that none of them was trained on. An ONNX network does
     not know what it was trained on and needs --all-events.
 
@@ -84,18 +85,20 @@ def command(
     \b
     Examples:
       smartfilter evaluate model.pt 'datasets/*.parquet'
-      smartfilter evaluate one.pt other.pt 'datasets/*.parquet' --bias -o output
+      smartfilter evaluate gcn subtree own.pt 'datasets/*.parquet' --bias -o output
     """  # noqa: D301
     from smartfilter.io import open_events
+    from smartfilter.model_file import is_shipped, list_shipped
     from smartfilter.scoring import Scorer
     from smartfilter.training.report import evaluate_models
     from smartfilter.working_point import Times
 
-    models = [f for f in files if f.lower().endswith(MODEL_SUFFIXES)]
+    models = [f for f in files if f.lower().endswith(MODEL_SUFFIXES) or is_shipped(f)]
     data = [f for f in files if f not in models]
     if not models or not data:
         raise click.UsageError(
-            f"expected one or more models ({', '.join(MODEL_SUFFIXES)}) and data, got "
+            f"expected one or more models ({', '.join(MODEL_SUFFIXES)}, or the name of a "
+            f"shipped one: {', '.join(list_shipped())}) and data, got "
             f"{len(models)} models and {len(data)} data files"
         )
     scorers = [Scorer(model, device=device) for model in models]

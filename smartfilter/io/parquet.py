@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from smartfilter.io.output import METADATA_KEY, OutputFile, dump_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ __all__ = [
     "decode_event_type",
     "encode_strings",
     "open_parquet",
+    "read_kind",
     "to_numpy",
 ]
 
@@ -35,7 +36,7 @@ EVENT_TYPE = pa.dictionary(pa.int8(), pa.string())
 _USERS = {
     "labelled": "it is for smartfilter train, evaluate, score and inspect",
     "scores": "it is for smartfilter working-point, speedup and inspect",
-    "detector objects": "it is for smartfilter skim",
+    "detector objects": "it is for smartfilter skim and inspect",
     "labels": "smartfilter skim --events LABELLED writes labels with their events",
 }
 """Kind of a file -> commands that take it."""
@@ -148,6 +149,23 @@ def open_parquet(path: str | Path, kind: str) -> tuple[pq.ParquetFile, dict[str,
             f"{_describe(document, file.schema_arrow)}"
         )
     return file, document
+
+
+def read_kind(path: str | Path) -> str | None:
+    """Return what one of our Parquet files calls itself; None for any other file.
+
+    Raises
+    ------
+    pyarrow.ArrowException, OSError or ValueError
+        If it begins like a Parquet file and cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        if stream.read(4) != b"PAR1":
+            return None
+    stored = (pq.read_metadata(path).metadata or {}).get(METADATA_KEY.encode())
+    document = json.loads(stored) if stored else {}
+    kind = document.get("kind") if isinstance(document, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _describe(document: Any, schema: pa.Schema) -> str:

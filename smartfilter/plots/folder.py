@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["ReportFolder"]
+__all__ = ["ReportFolder", "save_figure"]
 
 _KINDS = ("png", "pdf")
 
@@ -113,6 +113,18 @@ class ReportFolder:
         """Remove what is not complete."""
         for file in self._files:
             file.discard()
+
+
+def save_figure(figure: Figure, path: Path, *, force: bool = False) -> None:
+    """Write a figure as the kind that its suffix names, complete or not at all.
+
+    Raises
+    ------
+    UsageError
+        If the file exists and ``force`` is false, or it cannot be written.
+    """
+    with use_style(), _DeferredFile(path, force=force) as file:
+        file.save = _saver(figure, path.suffix.lower().removeprefix("."))
 
 
 def _saver(figure: Figure, kind: str) -> Callable[[Path], object]:
