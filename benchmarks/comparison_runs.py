@@ -218,13 +218,18 @@ def load_data(folder: Path, settings: Settings) -> GraphDataset:
 
 
 def read_result(run: Run, folder: Path, settings: Settings) -> dict[str, Any] | None:
-    """Return the result of a finished run with these settings, else None."""
+    """Return the result of a finished run with these settings, else None.
+
+    A training that stopped before its budget was spent counts for any larger one.
+    """
     path = run.place(folder).with_suffix(".json")
     if not path.exists() or not path.with_suffix(".pt").exists():
         return None
     result: dict[str, Any] = json.loads(path.read_text())
-    config = make_config(run, settings).model_dump(mode="json")
-    return result if result["config"] == config else None
+    spent, config = result["config"], make_config(run, settings).model_dump(mode="json")
+    if result["stopped"] != "minutes" and spent["max_minutes"] < settings.minutes:
+        spent = {**spent, "max_minutes": settings.minutes}
+    return result if spent == config else None
 
 
 def train_run(run: Run, folder: Path, settings: Settings) -> Run:
@@ -233,7 +238,7 @@ def train_run(run: Run, folder: Path, settings: Settings) -> Run:
     document = config.model_dump(mode="json")
     place = run.place(folder)
     place.parent.mkdir(exist_ok=True)
-    digest = sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
+    digest = _identify_training(document)
     result = train_on(
         load_data(folder, settings),
         place.with_suffix(".pt"),
@@ -261,6 +266,12 @@ def train_run(run: Run, folder: Path, settings: Settings) -> Run:
         place.with_suffix(".json"),
     )
     return run
+
+
+def _identify_training(document: dict[str, Any]) -> str:
+    """Return what tells checkpoints apart; a larger budget goes on from a smaller one."""
+    others = {name: document[name] for name in document if name != "max_minutes"}
+    return sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def write_json(document: dict[str, Any], path: Path) -> None:

@@ -36,7 +36,7 @@ __all__ = ["command"]
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Stop behind the epoch that exceeds this time.",
+    help="Stop behind the epoch that exceeds this time; --resume with more goes on.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--device", help="cpu, cuda or cuda:N.")
@@ -61,7 +61,8 @@ def command(
     Events are split into training, validation and test events by a hash of their
     identity and content; the metrics are those of the test events. The history is
     written beside the model as CSV. An interrupted training goes on with --resume from
-    the checkpoint MODEL.ckpt, which is removed in the end.
+    the checkpoint MODEL.ckpt, which is removed in the end; when
+    --minutes ended it, --resume with more of them goes on.
 
     \b
     Example:

@@ -25,6 +25,7 @@ except ImportError as error:
     raise MissingPackageError("lightning", "train") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from smartfilter.training.config import TrainingConfig
@@ -159,13 +160,20 @@ class History(Callback):
         CSV file, rewritten after each epoch.
     max_minutes : float or None
         The training stops behind the epoch that exceeds it.
+    clock : callable
+        Tells seconds.
     """
 
     file: Path | None
     max_minutes: float | None = None
+    clock: Callable[[], float] = time.perf_counter
     rows: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self.started = self.clock()
 
     @property
     def is_over_budget(self) -> bool:
@@ -182,7 +190,7 @@ class History(Callback):
         """Go on from a checkpoint; the time of earlier epochs counts."""
         self.rows, self.best = state_dict["rows"], state_dict["best"]
         if self.rows:
-            self.started = time.perf_counter() - self.rows[-1]["seconds"]
+            self.started = self.clock() - self.rows[-1]["seconds"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add a row."""
@@ -194,7 +202,7 @@ class History(Callback):
                 for k in ("train_loss", "validation_loss", "validation_auc")
             },
             "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            "seconds": time.perf_counter() - self.started,
+            "seconds": self.clock() - self.started,
             **{k: v for k, v in metrics.items() if k.startswith("auc_")},
         }
         losses = [r["validation_loss"] for r in self.rows]

@@ -69,7 +69,8 @@ class TrainingConfig(BaseModel):
     stop_min_delta: float = Field(default=0.0, ge=0)
     """Difference of losses from which one is better, for ``stop_patience``."""
     max_minutes: float | None = Field(default=None, gt=0)
-    """The training stops behind the epoch that exceeds this time."""
+    """The training stops behind the epoch that exceeds this time; with one thread it is
+    processor time, which other work on the machine does not change."""
     training_events: int | None = Field(default=None, ge=2)
     """Most training events, half of which pass a skim and half fail all; a function of
     the data and ``split_seed``, so the same ones for all networks and seeds."""

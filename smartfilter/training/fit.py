@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ class FitResult:
         With the parameters of the best epoch.
     history : list of dict
         Per epoch: epoch, train_loss, validation_loss, validation_auc (mean over the
-        skims), learning_rate, seconds, and with several skims auc_<skim> each.
+        skims), learning_rate, seconds, and with several skims auc_<skim> each. With one
+        thread, seconds are processor time.
     settings : dict
         Keywords that built the network.
     stopped : str
@@ -147,7 +149,11 @@ def fit(
                 skims=dataset.skims,
             )
         streams = EpochStream(dataset, config), FixedStream(dataset, config)
-        history = History(history_file, config.max_minutes)
+        history = History(
+            history_file,
+            config.max_minutes,
+            time.process_time if config.threads == 1 else time.perf_counter,
+        )
         loss = AuxiliaryLoss(
             make_loss(dataset, config), len(dataset.skims), config.auxiliary_weight
         )
@@ -211,7 +217,9 @@ def _explain_end(history: History, config: TrainingConfig) -> str:
 def _identify(dataset: GraphDataset, config: TrainingConfig) -> str:
     """Return what a fit depends on as text."""
     document = {
-        "config": config.model_dump(mode="json", exclude={"threads", "device"}),
+        "config": config.model_dump(
+            mode="json", exclude={"threads", "device", "max_minutes"}
+        ),
         "skims": dataset.skims,
         "n_events": len(dataset),
         "n_nodes": len(dataset.x),

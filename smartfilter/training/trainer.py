@@ -106,7 +106,8 @@ def train_model(
     history_file : Path, optional
         CSV file with one row per epoch.
     checkpoint : Path, optional
-        File from which an interrupted training can go on; removed in the end.
+        File from which an interrupted training can go on; removed in the end, but kept
+        when the budget was spent: a larger ``max_minutes`` goes on from there.
     resume : bool
         Go on from the checkpoint if there is one.
 
@@ -192,7 +193,7 @@ def train_on(
         assessment = _assess_test(result, dataset, info, config)
         info = replace(info, training={**info.training, **summarise(assessment)})
         digest = save_model(output, result.network, info)
-    if checkpoint is not None:
+    if checkpoint is not None and result.stopped != "minutes":
         checkpoint.unlink(missing_ok=True)
     return TrainingResult(Path(output), digest, info, result.history, assessment)
 

@@ -332,3 +332,17 @@ def test_fit_resume_without_checkpoint_starts(dataset, result, tmp_path):
     options = {"n_tokens": N_TOKENS, "checkpoint": tmp_path / "new.ckpt"}
     again = fit(dataset, make_config(), resume=True, **options)
     assert again.history[-1]["train_loss"] == result.history[-1]["train_loss"]
+
+
+def test_fit_larger_budget_goes_on_from_the_smaller_one(dataset, tmp_path):
+    checkpoint = tmp_path / "budget.ckpt"
+    options = {"n_tokens": N_TOKENS, "checkpoint": checkpoint}
+    short = fit(dataset, make_config(epochs=3, max_minutes=1e-6), **options)
+    assert len(short.history) == 1
+    longer = fit(dataset, make_config(epochs=3), resume=True, **options)
+    expected = fit(dataset, make_config(epochs=3), n_tokens=N_TOKENS)
+    assert [row["validation_loss"] for row in longer.history] == [
+        row["validation_loss"] for row in expected.history
+    ]
+    for name, value in expected.network.state_dict().items():
+        assert torch.equal(value, longer.network.state_dict()[name]), name
