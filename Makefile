@@ -7,7 +7,7 @@ PACKAGE ?= --editable .
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 WORKERS ?= 2
-EXTRAS = pipeline,geant4,train,plot,onnx,hepmc
+EXTRAS = pipeline,geant4,train,plot,onnx,hepmc,dask
 
 .PHONY: score test lint measure measure-geant4 fuzz clean
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import stat
 import sys
 import traceback
@@ -159,8 +160,8 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     faulthandler.cancel_dump_traceback_later()
     answer["memory"] = max(0, _read_status("VmHWM") - before) // _MIB
     if output is not None:
-        for path in output.parent.iterdir():
-            path.unlink()
+        shutil.rmtree(output.parent)
+        output.parent.mkdir()
     return answer
 
 

@@ -16,7 +16,7 @@ from smartfilter.events import EVENT_TYPES, UNKNOWN_EVENT_TYPE
 from smartfilter.graphs import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from smartfilter.events import Events
     from smartfilter.scoring import Scorer, Scores
 
-__all__ = ["Summary", "resolve_event_type", "score_events"]
+__all__ = [
+    "ScoredChunk",
+    "Summary",
+    "judge",
+    "log_unscorable",
+    "resolve_event_type",
+    "score_chunk",
+    "score_events",
+]
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +95,17 @@ class Summary:
         self.sum_weight += decision.weight.sum(axis=0)
         self.sum_weight2 += np.square(decision.weight).sum(axis=0)
 
+    def add_metadata(self, counts: Mapping[str, Any]) -> None:
+        """Count what another run counted; see `to_metadata`."""
+        self.n_events += counts["n_generated"]
+        self.n_kept += counts["n_kept"]
+        self.n_unscorable += counts["n_unscorable"]
+        self.n_inferred += counts["n_event_type_inferred"]
+        names = (*EVENT_TYPES, "unknown")
+        self.types += [counts["event_types"].get(name, 0) for name in names]
+        self.sum_weight += [counts["sum_weight"][skim] for skim in self.skims]
+        self.sum_weight2 += [counts["sum_weight2"][skim] for skim in self.skims]
+
     def to_metadata(self) -> dict[str, Any]:
         """Return the counts and sums that every output carries."""
         return {
@@ -117,6 +136,50 @@ def resolve_event_type(events: Events, event_type: str | None) -> tuple[Events, 
     return events.with_event_type_codes(codes.astype(np.int8)), inferred
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredChunk:
+    """What was found and decided about the events of a chunk.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray, each of shape (n_events,)
+        See `smartfilter.io.scores`; ``file`` is a string.
+    summary : Summary
+    unscorable : tuple of str
+        Which events cannot be scored, and why.
+    """
+
+    columns: dict[str, Any]
+    summary: Summary
+    unscorable: tuple[str, ...]
+
+
+def score_chunk(
+    chunk: Events,
+    *,
+    scorer: Scorer,
+    settings: Sequence[DecisionSettings],
+    event_type: str | None = None,
+    strict: bool = False,
+) -> ScoredChunk:
+    """Score and decide a chunk; parameters and errors are those of `score_events`."""
+    skims = settings[-1].skims
+    summary = Summary(tuple(skim.name for skim in skims))
+    events, summary.n_inferred = resolve_event_type(chunk, event_type)
+    scores = scorer.score(events)
+    unscorable = _list_unscorable(events, scores, strict=strict)
+    decision = decide_by_type(
+        events,
+        logits=scores.logits,
+        scores=scores.scores,
+        scorable=scores.scorable,
+        settings=settings,
+    )
+    summary.add(events, scores, decision)
+    columns = _make_columns(events, scores, decision, skims)
+    return ScoredChunk(columns, summary, unscorable)
+
+
 def score_events(
     chunks: Iterable[Events],
     *,
@@ -127,7 +190,7 @@ def score_events(
     write: Callable[[dict[str, Any]], None] | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Summary:
-    """Score and decide chunk by chunk.
+    """Score and decide chunk by chunk, in this process.
 
     Parameters
     ----------
@@ -150,33 +213,32 @@ def score_events(
     InputError
         If no event can be scored, or with ``strict`` one cannot.
     """
-    skims = settings[-1].skims
-    summary = Summary(tuple(skim.name for skim in skims))
+    summary = Summary(tuple(skim.name for skim in settings[-1].skims))
     start = time.perf_counter()
     for chunk in chunks:
-        events, inferred = resolve_event_type(chunk, event_type)
-        summary.n_inferred += inferred
-        scores = scorer.score(events)
-        _report_unscorable(events, scores, strict=strict)
-        decision = decide_by_type(
-            events,
-            logits=scores.logits,
-            scores=scores.scores,
-            scorable=scores.scorable,
+        scored = score_chunk(
+            chunk,
+            scorer=scorer,
             settings=settings,
+            event_type=event_type,
+            strict=strict,
         )
+        log_unscorable(scored.unscorable)
         if write is not None:
-            write(_make_columns(events, scores, decision, skims))
-        summary.add(events, scores, decision)
+            write(scored.columns)
+        summary.add_metadata(scored.summary.to_metadata())
         if advance is not None:
-            advance(len(events))
+            advance(len(chunk))
     summary.seconds = time.perf_counter() - start
-    _judge(summary)
+    judge(summary)
     return summary
 
 
-def _report_unscorable(events: Events, scores: Scores, *, strict: bool) -> None:
-    """Log each event that cannot be scored, or stop at the first."""
+def _list_unscorable(
+    events: Events, scores: Scores, *, strict: bool
+) -> tuple[str, ...]:
+    """Return each event that cannot be scored, or stop at the first."""
+    found = []
     for i in np.flatnonzero(~scores.scorable):
         where = f"{events.file or 'events'}, entry {events.entry[i]}"
         reason = Reason(scores.reason[i]).name.lower().replace("_", " ")
@@ -185,11 +247,24 @@ def _report_unscorable(events: Events, scores: Scores, *, strict: bool) -> None:
                 f"event: cannot be scored ({reason}) at {where}; "
                 "without --strict it would be simulated with weight 1"
             )
-        log.info("unscorable event (%s) at %s: simulated, weight 1", reason, where)
+        found.append(f"unscorable event ({reason}) at {where}: simulated, weight 1")
+    return tuple(found)
 
 
-def _judge(summary: Summary) -> None:
-    """Warn about many unscorable events; stop if there is nothing else."""
+def log_unscorable(messages: Iterable[str]) -> None:
+    """Log the events that cannot be scored."""
+    for message in messages:
+        log.info("%s", message)
+
+
+def judge(summary: Summary) -> None:
+    """Warn about many unscorable events; stop if there is nothing else.
+
+    Raises
+    ------
+    InputError
+        If no event can be scored.
+    """
     if summary.n_events and summary.n_unscorable == summary.n_events:
         raise InputError(
             f"events: none of {summary.n_events} can be scored; "

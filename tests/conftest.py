@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from smartfilter.distributed import Workers, open_workers
 from smartfilter.graphs import PRESETS
 from smartfilter.model_file import save_model
 from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
@@ -68,3 +71,25 @@ def count_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("model") / "count.pt"
     save_model(path, CountNodes(), info)
     return path
+
+
+@pytest.fixture(scope="session")
+def two_workers() -> Iterator[Workers]:
+    """Return two workers that tests share; each started takes seconds."""
+    pytest.importorskip("distributed")
+    with open_workers(2) as workers:
+        yield workers
+
+
+@pytest.fixture(scope="session")
+def wait_for_parts() -> Callable[[Path, int], None]:
+    """Return a function that waits until a run has finished so many parts."""
+
+    def wait(output: Path, n_parts: int) -> None:
+        folder = output.with_name(f".{output.name}.parts")
+        deadline = time.monotonic() + 120
+        while len(list(folder.glob("[!.]*.npz"))) < n_parts:
+            assert time.monotonic() < deadline, "the run makes no progress"
+            time.sleep(0.02)
+
+    return wait

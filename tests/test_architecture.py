@@ -23,8 +23,9 @@ LAYERS = (
     {"onnx_file"},
     {"model_file", "onnx_export"},
     {"scoring"},
+    {"distributed", "campaign"},
     {"bulk", "rates", "decay_tree", "framework", "basf2_host", "score_lookup"},
-    {"event_reader", "filter_counts"},
+    {"event_reader", "filter_counts", "score_files"},
     {"module", "training_writer", "pipeline", "training"},
     {"plots", "cli"},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from smartfilter.io import open_events
+from smartfilter.io import open_events, read_scores
 from smartfilter.scoring import Scorer
 from smartfilter.training.split import SPLITS, Split
 
@@ -121,3 +122,35 @@ def test_weighted_histogram_counts_every_passing_event(
     weight = draw(Scorer(device="cpu"), events, "sample")
     assert totals["sampled, weighted"] == pytest.approx(weight[passes].sum(), abs=0.06)
     assert weight[weight > 0].min() >= 1
+
+
+def test_htcondor_runs_a_command_on_workers_that_it_starts(tmp_path: Path):
+    """Jobs are processes here: everything but HTCondor itself."""
+    pytest.importorskip("dask_jobqueue")
+    script = [sys.executable, str(EXAMPLES / "htcondor.py"), "--local", "--jobs", "2"]
+    main = "from smartfilter.cli import main; main()"
+    score = ["-c", main, "score", str(EXAMPLES / "events.root")]
+    done = subprocess.run(
+        [*script, "--", sys.executable, *score, "-o", "scores.parquet", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_events"] == 400
+    assert len(read_scores(tmp_path / "scores.parquet")) == 400
+
+
+def test_htcondor_prints_the_job_that_it_would_submit(tmp_path: Path):
+    pytest.importorskip("dask_jobqueue")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "htcondor.py", "--memory", "3GB", "--hours", "5"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert "Queue" in done.stdout
+    assert "+MaxRuntime = 19800" in done.stdout
+    assert "distributed.cli.dask_worker tls://" in done.stdout

@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 COMMANDS = {
     "score": "Score generator-level events and decide which to simulate.",
+    "merge": "Join score files of one model and mode.",
     "generate": "Generate events with Pythia 8 in the mdst layout.",
     "simulate": "Label events: mock detector, reconstruction and skims.",
     "skim": "Label again from stored tracks and clusters, in seconds.",

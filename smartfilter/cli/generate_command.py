@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE, OutputPath, decay_table_option
+from smartfilter.cli.options import (
+    EVENT_TYPE,
+    OutputPath,
+    dask_option,
+    decay_table_option,
+    resume_option,
+    workers_option,
+)
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["command"]
-
-BLOCK = 2_000
-"""Events generated and written at once."""
 
 
 @click.command("generate")
@@ -29,6 +33,9 @@ BLOCK = 2_000
 @click.option("--run", type=click.IntRange(min=0), default=1)
 @click.option("--first-event", type=click.IntRange(min=0), default=1)
 @decay_table_option
+@workers_option
+@dask_option
+@resume_option
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @json_option
 def command(
@@ -40,19 +47,26 @@ def command(
     run: int,
     first_event: int,
     decay_table: str,
+    n_workers: int,
+    scheduler: str | None,
+    resume: bool,
     force: bool,
 ) -> None:
     """Generate events with Pythia 8 and write them in the layout of an mdst file.
 
+    The events follow from the options alone, not from the number of workers.
+
     \b
-    Example:
+    Examples:
       smartfilter generate -n 1000 --event-type mixed -o events.root
+      smartfilter generate -n 1000000 --event-type mixed -o big.root --workers 8
     """  # noqa: D301
     import time
 
     from smartfilter import __version__
-    from smartfilter.io import MdstWriter
-    from smartfilter.pipeline.generator import Generator
+    from smartfilter.campaign import stop_on_sigterm
+    from smartfilter.distributed import open_workers
+    from smartfilter.pipeline.generate_file import GenerationTask, generate_file
 
     provenance = {
         "command": "generate",
@@ -62,8 +76,8 @@ def command(
         "decay_table": decay_table,
         "n_generated": n_events,
     }
-    generator = Generator(
-        event_type,
+    task = GenerationTask(
+        event_type=event_type,
         seed=seed,
         experiment=experiment,
         run=run,
@@ -72,14 +86,26 @@ def command(
     )
     start = time.perf_counter()
     with (
-        MdstWriter(output, provenance=provenance, force=force) as writer,
+        stop_on_sigterm(),
+        open_workers(n_workers, scheduler) as workers,
         show_progress("generate", n_events) as advance,
     ):
-        for first in range(0, n_events, BLOCK):
-            events = generator.generate(min(BLOCK, n_events - first))
-            writer.write(events)
-            advance(len(events))
-    rate = n_events / (time.perf_counter() - start)
-    document = {**provenance, "events_per_second": rate, "output": str(output)}
+        n_resumed = generate_file(
+            output,
+            n_events,
+            task=task,
+            workers=workers,
+            provenance=provenance,
+            force=force,
+            resume=resume,
+            advance=advance,
+        )
+    rate = (n_events - n_resumed) / (time.perf_counter() - start)
+    document = {
+        **provenance,
+        "n_resumed": n_resumed,
+        "events_per_second": rate,
+        "output": str(output),
+    }
     rows = [("events", f"{n_events:,}"), ("events/s", f"{rate:,.0f}")]
     emit(document, make_table(f"{event_type} events in {output}", ("", ""), rows))

@@ -46,10 +46,10 @@ def command(file: str, entry: int | None, model: str | None) -> None:
 def _is_score_file(file: str) -> bool:
     """Return whether the file is one that ``smartfilter score`` wrote."""
     from smartfilter.errors import InputError
-    from smartfilter.io import read_scores
+    from smartfilter.io import ScoreFile
 
     try:
-        read_scores(file)
+        ScoreFile(file)
     except InputError:
         return False
     return True
@@ -130,11 +130,17 @@ def _flatten(values: Any, prefix: str = "") -> Any:
 
 
 def _inspect_scores(file: str) -> None:
-    from smartfilter.io import read_scores
+    from smartfilter.io import ScoreFile, verify_scores
 
-    table = read_scores(file)
-    document = {"path": file, "n_events": len(table), **table.metadata}
-    rows = list(_flatten(table.metadata))
+    sums = verify_scores(file)
+    metadata = ScoreFile(file).metadata
+    document = {
+        "path": file,
+        "n_events": sums.n_generated,
+        "sums_verified": True,
+        **metadata,
+    }
+    rows = [*_flatten(metadata), ("counts and sums", "equal those of the rows")]
     emit(document, make_table(f"scores in {file}", ("", ""), rows))
 
 

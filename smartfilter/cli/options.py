@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-__all__ = ["EVENT_TYPE", "OutputPath", "decay_table_option"]
+__all__ = [
+    "EVENT_TYPE",
+    "OutputPath",
+    "dask_option",
+    "decay_table_option",
+    "resume_option",
+    "skip_bad_files_option",
+    "workers_option",
+]
 
 EVENT_TYPE = click.Choice(
     ["ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar"]
@@ -22,6 +30,34 @@ decay_table_option = click.option(
     help="Branching fractions of DECAY_BELLE2.DEC, or Pythia's own.",
 )
 """`smartfilter.pipeline.generator.DECAY_TABLES`; a test compares the two."""
+
+workers_option = click.option(
+    "--workers",
+    "n_workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine; more than one needs the extra dask.",
+)
+
+dask_option = click.option(
+    "--dask",
+    "scheduler",
+    metavar="ADDRESS",
+    help="Use the workers of a Dask scheduler: tcp://HOST:PORT or its .json file.",
+)
+
+resume_option = click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on where an interrupted run with the same options stopped.",
+)
+
+skip_bad_files_option = click.option(
+    "--skip-bad-files",
+    is_flag=True,
+    help="Leave out files that cannot be read, all of their events, and report them.",
+)
 
 
 class OutputPath(click.Path):

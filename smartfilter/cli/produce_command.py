@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE, decay_table_option
+from smartfilter.cli.options import (
+    EVENT_TYPE,
+    dask_option,
+    decay_table_option,
+    workers_option,
+)
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 __all__ = ["command"]
@@ -37,7 +42,8 @@ __all__ = ["command"]
     is_flag=True,
     help="Keep tracks and clusters in the folder 'objects' of the output.",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
+@workers_option
+@dask_option
 @json_option
 def command(
     n_events: int,
@@ -48,7 +54,8 @@ def command(
     decay_table: str,
     kind: str,
     objects: bool,
-    workers: int,
+    n_workers: int,
+    scheduler: str | None,
 ) -> None:
     """Generate and simulate events in bulk; run it again to resume.
 
@@ -59,6 +66,7 @@ def command(
     """  # noqa: D301
     import time
 
+    from smartfilter.campaign import stop_on_sigterm
     from smartfilter.training.production import plan_parts, produce
 
     try:
@@ -78,8 +86,8 @@ def command(
         objects=objects,
     )
     start = time.perf_counter()
-    with show_progress("produce", n_events) as advance:
-        made = produce(parts, workers=workers, advance=advance)
+    with stop_on_sigterm(), show_progress("produce", n_events) as advance:
+        made = produce(parts, workers=n_workers, scheduler=scheduler, advance=advance)
     seconds = time.perf_counter() - start
     document = {
         "n_events": n_events,

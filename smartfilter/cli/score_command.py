@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE
-from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+from smartfilter.cli.options import (
+    EVENT_TYPE,
+    dask_option,
+    resume_option,
+    skip_bad_files_option,
+    workers_option,
+)
+from smartfilter.cli.terminal import (
+    emit,
+    json_option,
+    make_table,
+    report_skipped,
+    show_progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from smartfilter.bulk import Summary
     from smartfilter.decision import DecisionSettings
+    from smartfilter.score_files import ScoreRun
     from smartfilter.scoring import Scorer
 
 __all__ = ["command"]
@@ -55,6 +66,10 @@ __all__ = ["command"]
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Events per batch.")
 @click.option("--strict", is_flag=True, help="Stop at an event that cannot be scored.")
+@workers_option
+@dask_option
+@skip_bad_files_option
+@resume_option
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @json_option
 def command(
@@ -70,6 +85,10 @@ def command(
     device: str,
     batch_size: int | None,
     strict: bool,
+    n_workers: int,
+    scheduler: str | None,
+    skip_bad_files: bool,
+    resume: bool,
     force: bool,
 ) -> None:
     """Score generator-level events and decide which of them to simulate.
@@ -83,10 +102,13 @@ def command(
       smartfilter score examples/events.root
       smartfilter score 'gen/*.root' -o scores.parquet --mode sample --seed 7
       smartfilter score gen.root -o scores.root --skim feiHadronicB0 --threshold 0.1
+      smartfilter score 'gen/*.root' -o scores.parquet --workers 8 --resume
     """  # noqa: D301
-    from smartfilter.bulk import score_events
+    from smartfilter.campaign import stop_on_sigterm
     from smartfilter.decision import DecisionSettings
-    from smartfilter.io import ScoreWriter, open_events
+    from smartfilter.distributed import open_workers
+    from smartfilter.io import open_events
+    from smartfilter.score_files import score_files
     from smartfilter.scoring import Scorer
     from smartfilter.working_point_file import read_working_point, use_working_point
 
@@ -99,6 +121,8 @@ def command(
         seed=seed,
         event_type=event_type,
     )
+    if resume and output is None:
+        raise click.UsageError("--resume needs an output: -o OUT")
     names = [skim.name for skim in settings[-1].skims]
     if working_point is not None:
         if threshold is not None:
@@ -106,39 +130,45 @@ def command(
         point = read_working_point(working_point)
         point.require_match(names, scorer.digest)
         settings = use_working_point(settings, point)
-    source = open_events(files)
-    with ExitStack() as stack:
-        writer = None
-        if output is not None:
-            writer = stack.enter_context(ScoreWriter(output, names, force=force))
-        advance = stack.enter_context(show_progress("score", source.n_events))
-        summary = score_events(
+    source = open_events(files, skip_bad_files=skip_bad_files)
+    with (
+        stop_on_sigterm(),
+        open_workers(n_workers, scheduler) as workers,
+        show_progress("score", source.n_events) as advance,
+    ):
+        run = score_files(
             source,
             scorer=scorer,
             settings=settings,
+            workers=workers,
+            describe=lambda run: describe_run(run, scorer, settings),
+            output=output,
+            device=device,
             event_type=event_type,
             strict=strict,
-            write=None if writer is None else writer.write,
+            force=force,
+            resume=resume,
+            skip_bad_files=skip_bad_files,
             advance=advance,
         )
-        run = describe_run(summary, scorer, settings)
-        if writer is not None:
-            writer.close(run)
+    summary = run.summary
+    report_skipped(run.skipped)
     document = {
         "n_events": summary.n_events,
         "n_kept": summary.n_kept,
         "n_unscorable": summary.n_unscorable,
-        "events_per_second": summary.events_per_second,
+        "events_per_second": run.events_per_second,
         "device": str(scorer.device),
         "model": {"digest": scorer.digest, "path": str(scorer.path)},
         "output": None if output is None else str(output),
-        **run,
+        "n_resumed": run.n_resumed,
+        **describe_run(run, scorer, settings),
     }
-    emit(document, _make_table(summary, scorer, mode))
+    emit(document, _make_table(run, scorer, mode))
 
 
 def describe_run(
-    summary: Summary, scorer: Scorer, settings: Sequence[DecisionSettings]
+    run: ScoreRun, scorer: Scorer, settings: Sequence[DecisionSettings]
 ) -> dict[str, Any]:
     """Return the metadata that every score file carries.
 
@@ -148,10 +178,11 @@ def describe_run(
     from smartfilter.events import EVENT_TYPES
 
     by_type = dict(zip((*EVENT_TYPES, "unknown"), settings, strict=True))
-    seen = {name: by_type[name] for name in summary.event_types}
+    seen = {name: by_type[name] for name in run.summary.event_types}
 
     return {
-        **summary.to_metadata(),
+        **run.summary.to_metadata(),
+        "skipped_files": run.skipped,
         "mode": settings[-1].mode,
         "seed": settings[-1].seed,
         "max_weight": settings[-1].max_weight,
@@ -164,7 +195,8 @@ def describe_run(
     }
 
 
-def _make_table(summary: Summary, scorer: Scorer, mode: str) -> Any:
+def _make_table(run: ScoreRun, scorer: Scorer, mode: str) -> Any:
+    summary = run.summary
     share = summary.n_kept / summary.n_events if summary.n_events else 0.0
     rows = [
         ("events", f"{summary.n_events:,}"),
@@ -176,6 +208,10 @@ def _make_table(summary: Summary, scorer: Scorer, mode: str) -> Any:
         total = summary.sum_weight[summary.skims.index(name)]
         rows.append((f"sum of weights, {name}", f"{total:,.1f}"))
         rows.append((f"effective size, {name}", f"{size:,.1f}"))
-    rows.append(("events/s", f"{summary.events_per_second:,.0f}"))
+    if run.n_resumed:
+        rows.append(("scored by an earlier run", f"{run.n_resumed:,}"))
+    if run.skipped:
+        rows.append(("files left out", f"{len(run.skipped):,}"))
+    rows.append(("events/s", f"{run.events_per_second:,.0f}"))
     title = f"{scorer.path.name}, mode {mode}, on {scorer.device}"
     return make_table(title, ("", ""), rows)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartfilter.cli.options import OutputPath
+from smartfilter.cli.options import (
+    OutputPath,
+    dask_option,
+    resume_option,
+    skip_bad_files_option,
+    workers_option,
+)
 from smartfilter.cli.retention import make_retention_table
-from smartfilter.cli.terminal import emit, json_option, show_progress
+from smartfilter.cli.terminal import (
+    emit,
+    json_option,
+    report_skipped,
+    show_progress,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from smartfilter.io import EventSource
-    from smartfilter.pipeline.simulation import AnyDetector
 
 __all__ = ["command"]
 
@@ -41,7 +50,8 @@ _BLOCKS = {"mock": 2_000, "geant4": 200}
     show_default=True,
     help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
+@workers_option
+@dask_option
 @click.option(
     "--step",
     type=click.FloatRange(min=0.0, min_open=True),
@@ -57,6 +67,8 @@ _BLOCKS = {"mock": 2_000, "geant4": 200}
     show_default=True,
     help="Longest time of Geant4, seconds per event, beside a minute per request.",
 )
+@skip_bad_files_option
+@resume_option
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @json_option
 def command(
@@ -64,10 +76,13 @@ def command(
     output: Path,
     objects: Path | None,
     kind: str,
-    workers: int,
+    n_workers: int,
+    scheduler: str | None,
     step: float,
     seed: int,
     timeout: float,
+    skip_bad_files: bool,
+    resume: bool,
     force: bool,
 ) -> None:
     """Run detector, reconstruction and skims; write the events with labels.
@@ -76,15 +91,18 @@ def command(
     Examples:
       smartfilter simulate events.root -o labelled.parquet
       smartfilter simulate events.root -o labelled.parquet --objects objects.parquet
+      smartfilter simulate 'gen/*.root' -o labelled.parquet --workers 8 --resume
     """  # noqa: D301
     import time
 
     from smartfilter import __version__
+    from smartfilter.campaign import stop_on_sigterm
+    from smartfilter.distributed import open_workers
     from smartfilter.io import open_events
-    from smartfilter.pipeline.detector import Detector
-    from smartfilter.pipeline.labelling import label_files, list_versions
+    from smartfilter.pipeline.labelling import list_versions
+    from smartfilter.pipeline.simulate_files import SimulationTask, simulate_files
 
-    source = open_events(files, chunk_size=_BLOCKS[kind])
+    source = open_events(files, chunk_size=_BLOCKS[kind], skip_bad_files=skip_bad_files)
     provenance = {
         "command": "simulate",
         "version": __version__,
@@ -95,37 +113,47 @@ def command(
         "step_cm": step if kind == "mock" else None,
         "seed": seed,
     }
+    task = SimulationTask(
+        detector=kind,
+        seed=seed,
+        step=step,
+        timeout=timeout,
+        keep_objects=objects is not None,
+    )
+    task.make_detector()  # says what is wrong with the options before any work
     start = time.perf_counter()
-    with ExitStack() as stack:
-        detector: AnyDetector = Detector(step=step, seed=seed, workers=workers)
-        if kind == "geant4":
-            from smartfilter.pipeline.geant4 import Geant4Detector
-
-            detector = stack.enter_context(
-                Geant4Detector(seed=seed, workers=workers, timeout_per_event=timeout)
-            )
-        advance = stack.enter_context(show_progress("simulate", source.n_events))
-        passing = label_files(
+    with (
+        stop_on_sigterm(),
+        open_workers(n_workers, scheduler) as workers,
+        show_progress("simulate", source.n_events) as advance,
+    ):
+        run = simulate_files(
             source,
             output,
-            detector=detector,
+            task=task,
+            workers=workers,
             provenance=provenance,
             objects=objects,
             force=force,
+            resume=resume,
+            skip_bad_files=skip_bad_files,
             advance=advance,
         )
-    n_events = source.n_events
-    rate = n_events / (time.perf_counter() - start)
+    report_skipped(run.skipped)
+    seconds = time.perf_counter() - start
+    rate = max(run.n_events - run.n_resumed, 0) / seconds
     document = {
         **provenance,
-        "n_events": n_events,
-        "n_passing": passing,
+        "n_events": run.n_events,
+        "n_resumed": run.n_resumed,
+        "n_passing": run.passing,
+        "skipped_files": run.skipped,
         "events_per_second": rate,
         "output": str(output),
         "objects": None if objects is None else str(objects),
     }
-    title = f"{n_events:,} events in {output}, {rate:,.0f} events/s"
-    emit(document, make_retention_table(title, passing, n_events))
+    title = f"{run.n_events:,} events in {output}, {rate:,.0f} events/s"
+    emit(document, make_retention_table(title, run.passing, run.n_events))
 
 
 def _read_generation(source: EventSource) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-__all__ = ["emit", "json_option", "make_table", "show_progress"]
+__all__ = ["emit", "json_option", "make_table", "report_skipped", "show_progress"]
 
 SCHEMA_VERSION = 1
 """Version of the JSON documents."""
@@ -84,6 +84,14 @@ def make_table(
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return Group(Text(title, style="bold"), table)
+
+
+def report_skipped(skipped: Mapping[str, str]) -> None:
+    """Say on stderr which files were left out, and why."""
+    for reason in skipped.values():
+        click.echo(f"WARNING: left out: {reason}", err=True)
+    if skipped:
+        click.echo(f"WARNING: {len(skipped)} files were left out", err=True)
 
 
 @contextmanager

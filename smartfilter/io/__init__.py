@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from smartfilter.io.labelled import LabelledWriter
     from smartfilter.io.mdst import EXTRA_COLUMNS
     from smartfilter.io.mdst_writer import MdstWriter, read_provenance
-    from smartfilter.io.scores import ScoreTable, ScoreWriter, read_scores
+    from smartfilter.io.merged import merge_scores
+    from smartfilter.io.score_reader import (
+        ScoreFile,
+        ScoreTable,
+        read_scores,
+        verify_scores,
+    )
+    from smartfilter.io.scores import ScoreWriter
     from smartfilter.io.source import EventSource, open_events
 
 __all__ = [
@@ -20,11 +27,14 @@ __all__ = [
     "EventSource",
     "LabelledWriter",
     "MdstWriter",
+    "ScoreFile",
     "ScoreTable",
     "ScoreWriter",
+    "merge_scores",
     "open_events",
     "read_provenance",
     "read_scores",
+    "verify_scores",
 ]
 
 _HOMES = {
@@ -32,11 +42,14 @@ _HOMES = {
     "EventSource": "smartfilter.io.source",
     "LabelledWriter": "smartfilter.io.labelled",
     "MdstWriter": "smartfilter.io.mdst_writer",
-    "ScoreTable": "smartfilter.io.scores",
+    "ScoreFile": "smartfilter.io.score_reader",
+    "ScoreTable": "smartfilter.io.score_reader",
     "ScoreWriter": "smartfilter.io.scores",
+    "merge_scores": "smartfilter.io.merged",
     "open_events": "smartfilter.io.source",
     "read_provenance": "smartfilter.io.mdst_writer",
-    "read_scores": "smartfilter.io.scores",
+    "read_scores": "smartfilter.io.score_reader",
+    "verify_scores": "smartfilter.io.score_reader",
 }
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -237,6 +238,8 @@ class MdstFile:
                 f"got {', '.join(unknown)}"
             )
         self._location = location
+        remote = location.is_remote
+        self._path = location.path if remote else str(Path(location.path).absolute())
         self._keep_secondaries = options.keep_secondaries
         self._dtypes = {
             name: dtype
@@ -251,7 +254,7 @@ class MdstFile:
                 self._find_branches(tree)
 
     def _open(self) -> Any:
-        return open_root(self._location.path, is_remote=self._location.is_remote)
+        return open_root(self._path, is_remote=self._location.is_remote)
 
     def _find_branches(self, tree: Any) -> dict[str, Any]:
         """Return the branches by our names, checked to be of the expected kind."""
@@ -337,6 +340,19 @@ class MdstFile:
                 with reading(self._location):
                     events = self._read(tree, branches, start, stop)
                 yield events
+
+    def read(self, start: int, stop: int) -> Events:
+        """Return the events ``start:stop``.
+
+        Raises
+        ------
+        InputError
+            As `iterate`.
+        """
+        with reading(self._location), self._open() as file:
+            tree = _find_tree(file, self._location)
+            require_same_length(self.n_events, tree.num_entries, self._location)
+            return self._read(tree, self._find_branches(tree), start, stop)
 
     def empty(self) -> Events:
         """Return no events, with the columns that `iterate` gives."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import uuid
 from abc import ABC, abstractmethod
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,15 +18,103 @@ from smartfilter.errors import InputError, UsageError
 from smartfilter.events import concatenate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from smartfilter.events import Events
 
-__all__ = ["METADATA_KEY", "EventBuffer", "OutputFile", "dump_metadata"]
+__all__ = [
+    "METADATA_KEY",
+    "EventBuffer",
+    "OutputFile",
+    "check_output",
+    "dump_metadata",
+    "find_temporaries",
+    "name_temporary",
+    "translate_write_errors",
+]
 
 METADATA_KEY = "smartfilter"
 """Key of our JSON document in every file that we write."""
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that only writing gives."""
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Check that an output file can be made.
+
+    Raises
+    ------
+    UsageError
+        If the file exists and ``force`` is false, or the folder does not exist or cannot
+        be written to.
+    """
+    if path.is_dir():
+        raise UsageError(f"output: expected a file, got the directory '{path}'")
+    if path.exists() and not force:
+        raise UsageError(f"output: '{path}' exists; use --force to replace it")
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"output: expected an existing folder, got '{path.parent}'; make it"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"output: folder '{path.parent}' cannot be written to")
+
+
+def name_temporary(path: Path) -> Path:
+    """Return a path beside another, which nobody can guess, for what is not complete."""
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part{path.suffix}")
+
+
+def find_temporaries(folder: Path, stem: str, suffix: str) -> list[Path]:
+    """Return the temporary files of outputs, of runs that were killed too.
+
+    Parameters
+    ----------
+    folder : Path
+    stem : str
+        Of the outputs: a regular expression.
+    suffix : str
+        Of the outputs, with its dot.
+    """
+    pattern = re.compile(rf"\.{stem}\.[0-9a-f]{{32}}\.part{re.escape(suffix)}")
+    return [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+
+
+@contextmanager
+def translate_write_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of writing a file, such as a full disk, into a `UsageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise _describe_failure(path, error) from error
+
+
+def _describe_failure(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"output: '{path}' cannot be written ({error.strerror or error}); "
+        "make room or name another folder"
+    )
+
+
+def _move(temporary: Path, path: Path, *, force: bool) -> None:
+    """Give a complete file its name; without ``force`` only if nobody else has."""
+    if force:
+        temporary.replace(path)
+        return
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError as error:
+        raise UsageError(
+            f"output: '{path}' was made by another run meanwhile, which is left as it "
+            "is; use --force to replace it"
+        ) from error
+    except OSError:  # a file system without links
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def _plain(value: Any) -> Any:
@@ -71,20 +162,9 @@ class OutputFile(ABC):
 
     def __init__(self, path: str | Path, *, force: bool) -> None:
         self.path = Path(path)
-        if self.path.is_dir():
-            raise UsageError(f"output: expected a file, got the directory '{path}'")
-        if self.path.exists() and not force:
-            raise UsageError(f"output: '{path}' exists; use --force to replace it")
-        if not self.path.parent.is_dir():
-            raise UsageError(
-                f"output: expected an existing folder, got '{self.path.parent}'; make it"
-            )
-        if not os.access(self.path.parent, os.W_OK):
-            raise UsageError(
-                f"output: folder '{self.path.parent}' cannot be written to"
-            )
-        name = f".{self.path.stem}.{uuid.uuid4().hex[:8]}.part{self.path.suffix}"
-        self._temporary = self.path.with_name(name)
+        self._force = force
+        check_output(self.path, force=force)
+        self._temporary = name_temporary(self.path)
         self._open = True
 
     @abstractmethod
@@ -104,12 +184,13 @@ class OutputFile(ABC):
         if not self._open:
             return
         try:
-            self._finish()
+            with translate_write_errors(self.path):
+                self._finish()
+                _move(self._temporary, self.path, force=self._force)
         except BaseException:
             self.discard()
             raise
         self._open = False
-        os.replace(self._temporary, self.path)  # noqa: PTH105  named in our rules
 
     def discard(self) -> None:
         """Remove the temporary file."""
@@ -117,7 +198,8 @@ class OutputFile(ABC):
             return
         self._open = False
         try:
-            self._abandon()
+            with suppress(OSError):  # what it could not write is removed anyway
+                self._abandon()
         finally:
             self._temporary.unlink(missing_ok=True)
 
@@ -134,8 +216,10 @@ class OutputFile(ABC):
         """Complete the file, or remove it if the block failed."""
         if kind is None:
             self.close()
-        else:
-            self.discard()
+            return
+        self.discard()
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise _describe_failure(self.path, error) from error
 
 
 class EventBuffer:

@@ -9,13 +9,11 @@ and what the caller adds: numbers of events, sums of weights, seed, mode, model.
 The suffix decides the format. In Parquet ``file`` and ``event_type`` are strings. ROOT
 files hold the tree ``scores``; as strings are costly there, ``file`` is an int32 position
 in the list ``files`` of the JSON document (a TObjString), and ``event_type`` an int8
-position in `EVENT_TYPES` (-1 unknown). `read_scores` returns the same for both.
+position in `EVENT_TYPES` (-1 unknown). `smartfilter.io.score_reader` reads both.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,28 +24,33 @@ import uproot
 
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import EVENT_TYPES
-from smartfilter.io.formats import reading
 from smartfilter.io.output import METADATA_KEY, OutputFile, dump_metadata
 from smartfilter.io.parquet import (
     EVENT_TYPE,
-    check_columns,
-    decode_event_type,
     encode_strings,
-    open_parquet,
-    to_numpy,
 )
-from smartfilter.io.root_file import open_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["ScoreTable", "ScoreWriter", "read_scores", "score_columns"]
+__all__ = [
+    "KIND",
+    "TREE",
+    "ScoreWriter",
+    "check_suffix",
+    "score_columns",
+    "score_types",
+]
 
 KIND = "scores"
+"""What the JSON document of a score file calls it."""
+
 SCHEMA_VERSION = 1
 TREE = "scores"
+"""Name of the tree in ROOT files."""
+
 _BLOCK_ROWS = 200_000
 _FILE = pa.dictionary(pa.int32(), pa.string())
 _EVENT_COLUMNS: dict[str, np.dtype[Any]] = {
@@ -82,36 +85,6 @@ def score_columns(skims: Sequence[str]) -> dict[str, np.dtype[Any]]:
     return {**_EVENT_COLUMNS, **per_skim}
 
 
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """The content of a score file.
-
-    Parameters
-    ----------
-    columns : mapping of str to ndarray, each of shape (n_events,)
-        See `score_columns`; ``file`` holds strings (dtype object), ``event_type``
-        int8 positions in `EVENT_TYPES`.
-    metadata : mapping
-        The JSON document of the file.
-    """
-
-    columns: Mapping[str, NDArray[Any]]
-    metadata: Mapping[str, Any]
-
-    def __len__(self) -> int:
-        """Return the number of events."""
-        return len(self.columns["entry"])
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return a column, shape (n_events,)."""
-        return self.columns[name]
-
-    @property
-    def skims(self) -> tuple[str, ...]:
-        """Names of the skims that were scored."""
-        return tuple(self.metadata["skims"])
-
-
 class _Backend(Protocol):
     """One file format of a score file."""
 
@@ -126,7 +99,7 @@ class _Backend(Protocol):
 
 class _ParquetBackend:
     def __init__(self, path: Path, dtypes: Mapping[str, np.dtype[Any]]) -> None:
-        self._schema = pa.schema(list(_parquet_types(dtypes).items()))
+        self._schema = pa.schema(list(score_types(dtypes).items()))
         self._writer = pq.ParquetWriter(
             path, self._schema, compression="zstd", write_page_checksum=True
         )
@@ -175,12 +148,29 @@ _BACKENDS: dict[str, type[_ParquetBackend | _RootBackend]] = {
 }
 
 
-def _parquet_types(dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, pa.DataType]:
+def score_types(dtypes: Mapping[str, np.dtype[Any]]) -> dict[str, pa.DataType]:
+    """Return the types in Parquet of the columns of `score_columns`."""
     special = {"file": _FILE, "event_type": EVENT_TYPE}
     return {
         name: special.get(name, pa.from_numpy_dtype(dtype))
         for name, dtype in dtypes.items()
     }
+
+
+def check_suffix(path: str | Path) -> str:
+    """Return the suffix of a score file, in lower case.
+
+    Raises
+    ------
+    UsageError
+        If it is none of those that are known.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _BACKENDS:
+        raise UsageError(
+            f"output: expected a name that ends in {' or '.join(_BACKENDS)}, got '{path}'"
+        )
+    return suffix
 
 
 class ScoreWriter(OutputFile):
@@ -213,12 +203,7 @@ class ScoreWriter(OutputFile):
         *,
         force: bool = False,
     ) -> None:
-        suffix = Path(path).suffix.lower()
-        if suffix not in _BACKENDS:
-            raise UsageError(
-                f"output: expected a name that ends in {' or '.join(_BACKENDS)}, "
-                f"got '{path}'"
-            )
+        suffix = check_suffix(path)
         super().__init__(path, force=force)
         self._skims = tuple(skims)
         self._dtypes = score_columns(self._skims)
@@ -319,98 +304,3 @@ class ScoreWriter(OutputFile):
 def _as_text(name: str) -> str:
     r"""Return a file name with what is no text in it as ``\udcff``, as Python shows it."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _names_of(index: NDArray[Any], files: Sequence[str]) -> NDArray[Any]:
-    if len(index) and not 0 <= index.min() <= index.max() < len(files):
-        raise InputError(
-            f"column 'file': expected 0 to {len(files) - 1}, got {index.min()} to "
-            f"{index.max()}; the file is damaged: write it again"
-        )
-    names: NDArray[Any] = np.array(files, dtype=object)[index]
-    return names
-
-
-def _list_skims(document: Mapping[str, Any], path: Path) -> list[str]:
-    skims = document.get("skims")
-    if not isinstance(skims, list) or not skims:
-        raise InputError(
-            f"score file '{path}': expected a list of skims, got {skims!r}; "
-            f"write it again"
-        )
-    return list(map(str, skims))
-
-
-def _read_parquet(path: Path) -> ScoreTable:
-    file, document = open_parquet(path, KIND)
-    with file:
-        dtypes = score_columns(_list_skims(document, path))
-        check_columns(file, _parquet_types(dtypes), path)
-        table = file.read(columns=list(dtypes), use_threads=False).combine_chunks()
-    columns: dict[str, NDArray[Any]] = {}
-    for name in dtypes:
-        column = table.column(name)
-        if name in ("file", "event_type"):
-            column = column.unify_dictionaries().combine_chunks()
-        if name == "file":
-            index = to_numpy(column.indices, name, path)
-            columns[name] = _names_of(index, column.dictionary.to_pylist())
-        elif name == "event_type":
-            columns[name] = decode_event_type(column)
-        else:
-            columns[name] = to_numpy(column, name, path)
-    return ScoreTable(columns, document)
-
-
-def _read_root(path: Path) -> ScoreTable:
-    with open_root(path) as file:
-        names = file.keys(cycle=False)
-        stored = str(file[METADATA_KEY]) if METADATA_KEY in names else "{}"
-        document = json.loads(stored)
-        if document.get("kind") != KIND or TREE not in names:
-            raise InputError(
-                f"file '{path}': expected a {KIND} file of smartfilter, got a ROOT file "
-                f"with {', '.join(names) or 'nothing'}; name another file"
-            )
-        tree = file[TREE]
-        columns = {
-            name: _read_branch(tree[name], dtype, path)
-            for name, dtype in score_columns(_list_skims(document, path)).items()
-        }
-    columns["file"] = _names_of(columns["file"], document["files"])
-    return ScoreTable(columns, document)
-
-
-def _read_branch(branch: Any, dtype: np.dtype[Any], path: Path) -> NDArray[Any]:
-    found = branch.array(library="np")
-    if found.dtype != dtype:
-        raise InputError(
-            f"column '{branch.name}': expected {dtype}, got {found.dtype} in '{path}'; "
-            f"write the file again with this version"
-        )
-    values: NDArray[Any] = found
-    return values
-
-
-def read_scores(path: str | Path) -> ScoreTable:
-    """Read a score file.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or it is damaged or not a score file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"score file: no such file: '{path}'; check the path")
-    with reading(path):
-        with path.open("rb") as file:
-            head = file.read(4)
-        if head == b"PAR1":
-            return _read_parquet(path)
-        if head == b"root":
-            return _read_root(path)
-    raise InputError(
-        f"file '{path}': expected a score file (.parquet or .root), "
-        f"got a file that begins with {head!r}; name another file"
-    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from smartfilter.errors import UsageError
+from smartfilter.errors import InputError, UsageError
 from smartfilter.events import Events, concatenate
+from smartfilter.io.chunks import Chunk, describe_file, list_chunks
 from smartfilter.io.formats import EventFile, ReadOptions, find_format
 from smartfilter.io.locations import expand_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from smartfilter.io.locations import Location
 
 __all__ = ["EventSource", "open_events"]
 
@@ -22,13 +25,23 @@ class EventSource:
     Each chunk comes from one file and holds at most ``chunk_size`` events. ``file``
     and ``entry`` of a chunk identify its events. A source can be iterated over any
     number of times. Made by `open_events`.
+
+    Attributes
+    ----------
+    skipped : dict of str to str
+        Files that were left out, and why each cannot be opened.
     """
 
     def __init__(
-        self, readers: Sequence[tuple[str, EventFile]], chunk_size: int
+        self,
+        readers: Sequence[tuple[Location, EventFile]],
+        chunk_size: int,
+        skipped: Mapping[str, str] | None = None,
     ) -> None:
-        self._readers = tuple(readers)
+        self._readers = tuple((str(location), reader) for location, reader in readers)
+        self._paths = tuple(location.path for location, _ in readers)
         self._chunk_size = chunk_size
+        self.skipped = dict(skipped or {})
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -45,6 +58,21 @@ class EventSource:
         for _, reader in self._readers:
             yield from reader.iterate(self._chunk_size)
 
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the same chunks as pieces of work, which may be read elsewhere."""
+        for position, (name, reader) in enumerate(self._readers):
+            yield from list_chunks(
+                name, reader, position=position, chunk_size=self._chunk_size
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the chunks follow from: JSON values that change if a file does."""
+        files = [
+            {**describe_file(name, path), "n_events": reader.n_events}
+            for path, (name, reader) in zip(self._paths, self._readers, strict=True)
+        ]
+        return {"chunk_size": self._chunk_size, "files": files}
+
     def read(self) -> Events:
         """Return all events at once; ``file`` is that of the first ones."""
         chunks = list(self)
@@ -57,6 +85,7 @@ def open_events(
     chunk_size: int = 20_000,
     extra_columns: Sequence[str] = (),
     keep_secondaries: bool = False,
+    skip_bad_files: bool = False,
 ) -> EventSource:
     """Open event files of any known format, told by their content.
 
@@ -79,6 +108,8 @@ def open_events(
     keep_secondaries : bool
         Keep particles that the detector simulation made; by default only those of
         the generator (status bit 0) are read and mother indices refer to them.
+    skip_bad_files : bool
+        Leave out existing files that cannot be opened, unless that is all of them.
 
     Returns
     -------
@@ -100,8 +131,18 @@ def open_events(
     if chunk_size < 1:
         raise UsageError(f"chunk_size: expected at least 1 event, got {chunk_size}")
     options = ReadOptions(tuple(extra_columns), keep_secondaries)
-    readers = [
-        (str(location), find_format(location).load().open_file(location, options))
-        for location in expand_paths(paths)
-    ]
-    return EventSource(readers, chunk_size)
+    readers: list[tuple[Location, EventFile]] = []
+    skipped: dict[str, str] = {}
+    for location in expand_paths(paths):
+        try:
+            reader = find_format(location).load().open_file(location, options)
+        except InputError as error:
+            if not skip_bad_files:
+                raise
+            skipped[str(location)] = str(error)
+        else:
+            readers.append((location, reader))
+    if not readers:
+        first = next(iter(skipped.values()))
+        raise InputError(f"files: expected one that can be read, got none; {first}")
+    return EventSource(readers, chunk_size, skipped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,20 @@ from smartfilter.pipeline.simulation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from smartfilter.events import Events
+    from smartfilter.pipeline.objects import Detected
     from smartfilter.pipeline.simulation import AnyDetector
 
-__all__ = ["label_files", "list_versions"]
+__all__ = [
+    "label_files",
+    "list_versions",
+    "open_outputs",
+    "require_different",
+    "require_events",
+]
 
 _PACKAGES = ("numpy", "numba", "pythia8mc", "geant4-pybind")
 
@@ -80,28 +87,87 @@ def label_files(
     InputError
         If there is no event, or one cannot be simulated.
     """
-    if objects is not None and objects.resolve() == output.resolve():
-        raise UsageError(f"outputs: expected two files, got '{output}' twice")
     passing = dict.fromkeys(SKIM_NAMES, 0)
     n_events = 0
+    with open_outputs(output, objects, provenance, force=force) as write:
+        for chunk in chunks:
+            detected = detector.simulate(chunk)
+            events = chunk.with_labels(*label_objects(detected))
+            write(events, detected)
+            for name, passes in events.labels.items():
+                passing[name] += int(passes.sum())
+            n_events += len(events)
+            if advance is not None:
+                advance(len(events))
+        require_events(n_events)
+    return passing
+
+
+def require_events(n_events: int) -> None:
+    """Refuse to write files without events.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if not n_events:
+        raise InputError("events: expected at least one to simulate, got none")
+
+
+@contextmanager
+def open_outputs(
+    output: Path,
+    objects: Path | None,
+    provenance: Mapping[str, Any],
+    *,
+    force: bool,
+    force_objects: bool | None = None,
+) -> Iterator[Callable[[Events, Detected | None], None]]:
+    """Provide a function that writes events, with labels, and their objects.
+
+    The objects are complete before ``output`` appears.
+
+    Parameters
+    ----------
+    output, objects, provenance, force
+        As of `label_files`.
+    force_objects : bool, optional
+        Whether an existing file of objects may be replaced; by default ``force``.
+
+    Raises
+    ------
+    UsageError
+        If both outputs are the same file, or one cannot be written.
+    """
+    if force_objects is None:
+        force_objects = force
+    require_different(output, objects)
     with ExitStack() as stack:  # the last to enter is the first to be completed
         writer = stack.enter_context(
             LabelledWriter(output, SKIM_NAMES, VARIABLE_NAMES, provenance, force=force)
         )
         keeper = None
         if objects is not None:
-            keeper = stack.enter_context(ObjectWriter(objects, provenance, force=force))
-        for chunk in chunks:
-            detected = detector.simulate(chunk)
-            events = chunk.with_labels(*label_objects(detected))
+            keeper = stack.enter_context(
+                ObjectWriter(objects, provenance, force=force_objects)
+            )
+
+        def write(events: Events, detected: Detected | None) -> None:
             writer.write(events)
-            if keeper is not None:
-                keeper.write(chunk, detected)
-            for name, passes in events.labels.items():
-                passing[name] += int(passes.sum())
-            n_events += len(events)
-            if advance is not None:
-                advance(len(events))
-        if not n_events:
-            raise InputError("events: expected at least one to simulate, got none")
-    return passing
+            if keeper is not None and detected is not None:
+                keeper.write(events, detected)
+
+        yield write
+
+
+def require_different(output: Path, objects: Path | None) -> None:
+    """Check that both outputs are different files.
+
+    Raises
+    ------
+    UsageError
+        If they are one.
+    """
+    if objects is not None and objects.resolve() == output.resolve():
+        raise UsageError(f"outputs: expected two files, got '{output}' twice")

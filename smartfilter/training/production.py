@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smartfilter import __version__
+from smartfilter.distributed import open_workers
 from smartfilter.errors import UsageError
 from smartfilter.events import encode_event_type
 from smartfilter.io.labelled import read_labelled_metadata
+from smartfilter.io.lock import OutputLock
+from smartfilter.io.output import find_temporaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,6 +186,7 @@ def produce(
     parts: list[Part],
     *,
     workers: int = 1,
+    scheduler: str | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> int:
     """Make the parts that are not there yet; return the number of events made.
@@ -192,33 +194,50 @@ def produce(
     A part is complete or absent, so that an interrupted production goes on where it
     stopped. The events do not depend on the number of workers.
 
+    Parameters
+    ----------
+    parts : list of Part
+        From `plan_parts`.
+    workers : int
+        Processes on this machine.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers see the same folder.
+    advance : callable, optional
+        Told the number of events done since its last call.
+
     Raises
     ------
     UsageError
-        If there is less than one worker, or a part is there that was made with other
-        settings.
+        If there is less than one worker, a part is there that was made with other
+        settings, or another production of this event type writes into the folder.
     InputError
         If a part is there and cannot be read.
     """
-    if workers < 1:
-        raise UsageError(f"workers: expected at least 1, got {workers}")
-    for part in parts:
-        if Path(part.path).exists():
-            _check_settings(part)
-    missing = [part for part in parts if not part.is_complete]
-    report = advance or (lambda _: None)
-    report(sum(p.n_events for p in parts) - sum(p.n_events for p in missing))
-    if workers == 1:
-        for part in missing:
-            report(produce_part(part))
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            tasks = [pool.submit(produce_part, part) for part in missing]
-            try:
-                for task in as_completed(tasks):
-                    report(task.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    if not parts:
+        return 0
+    folder, event_type = Path(parts[0].path).parent, parts[0].event_type
+    with OutputLock(folder / event_type):
+        for place in (folder, folder / OBJECTS_FOLDER):
+            _remove_temporaries(place, event_type)
+        for part in parts:
+            if Path(part.path).exists():
+                _check_settings(part)
+        missing = [part for part in parts if not part.is_complete]
+        report = advance or (lambda _: None)
+        report(sum(p.n_events for p in parts) - sum(p.n_events for p in missing))
+        if missing:
+            absolute = [replace(p, path=str(Path(p.path).absolute())) for p in missing]
+            with (
+                open_workers(workers, scheduler) as pool,
+                closing(pool.map(produce_part, absolute)) as results,
+            ):
+                for _, n_events in results:
+                    report(n_events)
     return sum(part.n_events for part in missing)
+
+
+def _remove_temporaries(folder: Path, event_type: str) -> None:
+    """Remove what a production that was killed has left of its files."""
+    if folder.is_dir():
+        for path in find_temporaries(folder, rf"{event_type}-\d+", ".parquet"):
+            path.unlink(missing_ok=True)

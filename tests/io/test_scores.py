@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import uproot
 
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import EVENT_TYPES
-from smartfilter.io import ScoreWriter, read_scores
+from smartfilter.io import ScoreFile, ScoreWriter, read_scores, verify_scores
 from smartfilter.io.scores import score_columns
 
 SKIMS = ("feiHadronicB0", "other")
@@ -179,3 +180,83 @@ def test_scores_other_file_raises_input_error(tmp_path, make_events, kind):
         path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"x\.parquet"):
         read_scores(path)
+
+
+def write_with_sums(path: Path, **wrong: Any) -> dict[str, Any]:
+    """Write a score file with the sums of its rows, and return its metadata."""
+    weight = {s: [w for t in TABLES for w in t[f"weight_{s}"]] for s in SKIMS}
+    sums: dict[str, Any] = {
+        "n_generated": sum(len(table["keep"]) for table in TABLES),
+        "n_kept": sum(int(k) for table in TABLES for k in table["keep"]),
+        "sum_weight": {s: sum(map(float, w)) for s, w in weight.items()},
+        "sum_weight2": {s: sum(float(x) ** 2 for x in w) for s, w in weight.items()},
+    }
+    with ScoreWriter(path, SKIMS) as writer:
+        for table in TABLES:
+            writer.write(table)
+        writer.close({**sums, **wrong})
+    return sums
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_verify_scores_of_a_sound_file_returns_its_sums(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"scores{suffix}"
+    expected = write_with_sums(path)
+    monkeypatch.setattr("smartfilter.io.score_reader._BLOCK_ROWS", 5)
+    found = verify_scores(path)
+    assert found.n_generated == expected["n_generated"] == 12
+    assert found.n_kept == expected["n_kept"]
+    assert found.sum_weight == pytest.approx(expected["sum_weight"])
+    assert found.sum_weight2 == pytest.approx(expected["sum_weight2"])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_generated", 13),
+        ("n_generated", None),
+        ("n_kept", True),
+        ("n_kept", "7"),
+        ("sum_weight", {"feiHadronicB0": 0.0, "other": 0.0}),
+        ("sum_weight", 5.0),
+        ("sum_weight2", {"feiHadronicB0": 1e9}),
+    ],
+)
+def test_verify_scores_of_other_sums_is_refused(tmp_path, suffix, name, value):
+    path = tmp_path / f"scores{suffix}"
+    write_with_sums(path, **{name: value})
+    with pytest.raises(InputError, match=rf"{name}.* the sum over the rows"):
+        verify_scores(path)
+
+
+def test_verify_scores_sees_one_weight_that_changed(tmp_path):
+    path = tmp_path / "scores.parquet"
+    sums = write_with_sums(path)
+    sums["sum_weight"]["other"] *= 1 + 1e-8
+    write_with_sums(tmp_path / "changed.parquet", **sums)
+    verify_scores(path)
+    with pytest.raises(InputError, match="sum_weight of other"):
+        verify_scores(tmp_path / "changed.parquet")
+
+
+def test_verify_scores_of_no_rows_is_zero(tmp_path):
+    path = tmp_path / "scores.parquet"
+    zero = dict.fromkeys(SKIMS, 0.0)
+    with ScoreWriter(path, SKIMS) as writer:
+        writer.close(
+            {"n_generated": 0, "n_kept": 0, "sum_weight": zero, "sum_weight2": zero}
+        )
+    assert verify_scores(path).sum_weight == zero
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_score_file_in_blocks_equals_at_once(tmp_path, suffix):
+    path = tmp_path / f"scores{suffix}"
+    write(path)
+    whole = read_scores(path)
+    blocks = list(ScoreFile(path).iterate(["file", "event_type", "keep"], 5))
+    assert [len(block["keep"]) for block in blocks] == [5, 5, 2]
+    for name in ("file", "event_type", "keep"):
+        joined = np.concatenate([block[name] for block in blocks])
+        assert joined.tolist() == whole[name].tolist()

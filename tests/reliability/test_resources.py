@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -236,9 +237,12 @@ def test_temporary_names_cannot_be_guessed(run, example, tmp_path, monkeypatch):
     names = watch_names(monkeypatch)
     for _ in range(3):
         run("score", example, "-o", tmp_path / "scores.parquet", "--force")
-    assert len(names) == len(set(names)) == 3
-    for name in names:
-        assert re.fullmatch(r"\.scores\.[0-9a-f]{8,}\.part\.parquet", name)
+    assert len(names) == len(set(names))
+    assert Counter(re.sub(r"\.[0-9a-f]{32}\.", ".X.", name) for name in names) == {
+        ".scores.X.part.parquet": 3,
+        ".000000-000000000000.X.part.npz": 3,
+        ".run.X.part.json": 3,
+    }
 
 
 def test_package_uses_no_guessable_temporary_file():

@@ -1,0 +1,57 @@
+"""``smartfilter merge``: one score file of many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+
+__all__ = ["command"]
+
+
+@click.command("merge")
+@click.argument("files", nargs=-1, required=True, metavar="SCORES...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="OUT.parquet or OUT.root",
+)
+@click.option("--force", is_flag=True, help="Replace an existing output.")
+@json_option
+def command(files: tuple[str, ...], output: Path, force: bool) -> None:
+    """Join score files of the same model, mode and settings.
+
+    Counts and sums of weights add up. Each file is verified, and refused if its
+    model or settings differ or if it has an event of another file.
+
+    \b
+    Example:
+      smartfilter merge 'scores/*.parquet' -o scores.parquet
+    """  # noqa: D301
+    from smartfilter.io import ScoreFile, merge_scores
+    from smartfilter.io.locations import expand_paths
+
+    paths = [location.path for location in expand_paths(files)]
+    n_rows = sum(ScoreFile(path).n_rows for path in paths)
+    with show_progress("merge", n_rows) as advance:
+        metadata = merge_scores(paths, output, force=force, advance=advance)
+    document = {
+        "n_files": len(paths),
+        "n_events": metadata["n_generated"],
+        "output": str(output),
+        **metadata,
+    }
+    rows = [
+        ("files", f"{len(paths):,}"),
+        ("events", f"{metadata['n_generated']:,}"),
+        ("kept", f"{metadata['n_kept']:,}"),
+        *(
+            (f"sum of weights, {skim}", f"{total:,.1f}")
+            for skim, total in metadata["sum_weight"].items()
+        ),
+    ]
+    emit(document, make_table(f"scores in {output}", ("", ""), rows))

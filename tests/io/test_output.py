@@ -1,0 +1,71 @@
+"""Outputs appear complete, and never in place of what another run made."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from smartfilter.errors import UsageError
+from smartfilter.io.output import OutputFile, find_temporaries
+
+
+class TextFile(OutputFile):
+    """Writes one word."""
+
+    def __init__(self, path: Path, word: str, *, force: bool = False) -> None:
+        super().__init__(path, force=force)
+        self._word = word
+
+    def _finish(self) -> None:
+        self._temporary.write_text(self._word)
+
+    def _abandon(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_output_of_two_runs_is_that_of_the_first_to_finish(tmp_path):
+    path = tmp_path / "out.txt"
+    first, second = TextFile(path, "first"), TextFile(path, "second")
+    second.close()
+    with pytest.raises(UsageError, match="made by another run meanwhile"):
+        first.close()
+    assert path.read_text() == "second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_output_with_force_replaces_what_appears(tmp_path):
+    path = tmp_path / "out.txt"
+    first = TextFile(path, "first", force=True)
+    TextFile(path, "second").close()
+    first.close()
+    assert path.read_text() == "first"
+
+
+def test_output_where_there_are_no_links_is_moved(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = tmp_path / "out.txt"
+    TextFile(path, "word").close()
+    assert path.read_text() == "word"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_output_on_a_full_disk_is_a_usage_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(UsageError, match="No space left on device"):  # noqa: PT012, SIM117
+        with TextFile(tmp_path / "out.txt", "word") as file:
+            assert file.path.name == "out.txt"
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_find_temporaries_finds_those_of_this_output_alone(tmp_path):
+    mine = tmp_path / f".a.{'0f' * 16}.part.root"
+    other = tmp_path / f".ab.{'0f' * 16}.part.root"
+    for path in (mine, other, tmp_path / "a.root", tmp_path / ".a.0f.part.root"):
+        path.touch()
+    assert find_temporaries(tmp_path, "a", ".root") == [mine]
+    assert set(find_temporaries(tmp_path, r"\w+", ".root")) == {mine, other}
