@@ -11,7 +11,6 @@ when the command is repeated, and more networks can be added later.
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +28,7 @@ from comparison_runs import (
     train_run,
     write_json,
 )
+from network_table import combine_errors
 from rich.console import Console
 
 from smartfilter.cli.terminal import make_table, show_progress
@@ -122,6 +122,12 @@ class Numbers(click.ParamType):
     show_default=True,
     help="Shares of training, validation and test.",
 )
+@click.option(
+    "--training/--no-training",
+    "trains",
+    default=True,
+    help="Train what is missing, or only compare what is finished.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), default=300, show_default=True)
 @click.option("--patience", type=click.IntRange(min=1), default=6, show_default=True)
 @click.option("--max-events", type=click.IntRange(min=1), help="To read.  [all]")
@@ -138,6 +144,7 @@ def command(
     only: tuple[str, ...],
     jobs: int,
     output: Path,
+    trains: bool,
     split: tuple[float, float, float],
     **options: Any,
 ) -> None:
@@ -147,7 +154,7 @@ def command(
         output.mkdir(parents=True, exist_ok=True)
         with show_progress("read", open_events(list(files)).n_events) as advance:
             data = prepare_data(files, output, settings, advance)
-        runs = list_runs(only, seeds)
+        runs = list_runs(only, seeds) if trains else []
         failures = train_all(runs, output, settings, jobs)
         document = summarise(output, settings, data, seeds)
     except (SmartFilterError, OSError) as error:
@@ -306,7 +313,7 @@ def make_result_table(document: dict[str, Any]) -> Any:
     rows = [
         [
             entry["name"],
-            f"{entry['auc']:.4f} ± {_combine(entry):.4f}",
+            f"{entry['auc']:.4f} ± {combine_errors(entry):.4f}",
             "" if entry["published_auc"] is None else f"{entry['published_auc']:.3f}",
             f"{entry['calibration_error']:.4f}",
             f"{entry['speedup']:.2f} ± {entry['speedup_error']:.2f}",
@@ -321,12 +328,6 @@ def make_result_table(document: dict[str, Any]) -> Any:
         for entry in document["networks"]
     ]
     return make_table(title, columns, rows)
-
-
-def _combine(entry: dict[str, Any]) -> float:
-    """Return the error of the mean AUC: test sample and spread between seeds."""
-    spread = (entry["auc_spread"] or 0.0) / math.sqrt(len(entry["seeds"]))
-    return math.hypot(entry["auc_error"], spread)
 
 
 if __name__ == "__main__":

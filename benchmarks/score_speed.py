@@ -21,18 +21,19 @@ from samples import make_events, make_model, write_events
 
 from smartfilter.bulk import score_events
 from smartfilter.decision import DecisionSettings
+from smartfilter.distributed import Workers, open_workers
 from smartfilter.events import ID_COLUMNS, PARTICLE_COLUMNS
 from smartfilter.graphs import prepare
-from smartfilter.io import ScoreWriter, open_events
+from smartfilter.io import open_events
 from smartfilter.io.mdst import MEMBERS, PARTICLES, TREE
 from smartfilter.model_file import load_module
-from smartfilter.prefetch import read_ahead
+from smartfilter.score_files import score_files
 from smartfilter.scoring import Scorer, limit_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable
 
-__all__ = ["command", "measure", "read_columns", "score"]
+__all__ = ["InTurn", "command", "measure", "read_columns", "score"]
 
 LAB = "lab course: padded, event by event"
 READ = "uproot reading the same columns"
@@ -41,17 +42,30 @@ CHUNK = 20_000
 CORES = 2
 
 
+class InTurn(Workers):
+    """Reads and scores one chunk after the other, in one thread."""
+
+    def map(
+        self, function: Callable[[Any], Any], items: Iterable[Any]
+    ) -> Generator[tuple[Any, Any]]:
+        """Yield each item with its result."""
+        for item in items:
+            yield item, function(item)
+
+
 def score(path: Path, scorer: Scorer, output: Path, *, ahead: bool = True) -> None:
     """Do what ``smartfilter score`` does."""
-    settings = DecisionSettings.for_each_type(scorer.info)
-    names = [skim.name for skim in settings[-1].skims]
-    source = open_events(path, chunk_size=CHUNK)
-    with ScoreWriter(output, names, force=True) as writer:
-        if not ahead:
-            score_events(source, scorer=scorer, settings=settings, write=writer.write)
-            return
-        with read_ahead(source) as chunks:
-            score_events(chunks, scorer=scorer, settings=settings, write=writer.write)
+    with open_workers() as workers:
+        score_files(
+            open_events(path, chunk_size=CHUNK),
+            scorer=scorer,
+            settings=DecisionSettings.for_each_type(scorer.info),
+            workers=workers if ahead else InTurn(),
+            describe=lambda run: run.summary.to_metadata(),
+            output=output,
+            device="cpu",
+            force=True,
+        )
 
 
 def read_columns(path: Path) -> int:

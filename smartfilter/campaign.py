@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from smartfilter.distributed import Staged
 from smartfilter.errors import InputError
 from smartfilter.io.parts import Part
 
@@ -56,8 +57,10 @@ class Piece(Protocol):
 
 
 @dataclass(frozen=True)
-class OnEvents:
+class OnEvents(Staged["Chunk", "Events | InputError", Part]):
     """Reads a chunk and hands its events on; runs on a worker.
+
+    The part of a chunk that cannot be read says why.
 
     Parameters
     ----------
@@ -67,13 +70,18 @@ class OnEvents:
 
     work: Callable[[Events], Part]
 
-    def __call__(self, chunk: Chunk) -> Part:
-        """Return the part, or one that says why the chunk cannot be read."""
+    def read(self, chunk: Chunk) -> Events | InputError:
+        """Return the events, or why they cannot be read."""
         try:
-            events = chunk.read()
+            return chunk.read()
         except InputError as error:
-            return Part({}, {_UNREADABLE: str(error)})
-        return self.work(events)
+            return error
+
+    def process(self, ready: Events | InputError) -> Part:
+        """Return the part."""
+        if isinstance(ready, InputError):
+            return Part({}, {_UNREADABLE: str(ready)})
+        return self.work(ready)
 
 
 class Finished(NamedTuple):

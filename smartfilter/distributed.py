@@ -31,15 +31,17 @@ from smartfilter.errors import (
     SmartFilterError,
     UsageError,
 )
+from smartfilter.prefetch import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 
-__all__ = ["Workers", "open_workers", "remember"]
+__all__ = ["Staged", "Workers", "open_workers", "remember"]
 
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+Ready = TypeVar("Ready")
 Result = TypeVar("Result")
 
 ITEMS_PER_WORKER = 2
@@ -87,11 +89,24 @@ def remember(name: str, key: Hashable, make: Callable[[], Result]) -> Result:
     return thing
 
 
+class Staged(ABC, Generic[Item, Ready, Result]):
+    """A function of two stages; the first one may run ahead, in another thread."""
+
+    @abstractmethod
+    def read(self, item: Item) -> Ready:
+        """Return what the second stage needs."""
+
+    @abstractmethod
+    def process(self, ready: Ready) -> Result:
+        """Return the result."""
+
+    def __call__(self, item: Item) -> Result:
+        """Return the result of both."""
+        return self.process(self.read(item))
+
+
 class Workers(ABC):
     """What works on items; made by `open_workers`."""
-
-    is_here = False
-    """Whether items are worked on in this process, one after the other."""
 
     @abstractmethod
     def map(
@@ -99,13 +114,15 @@ class Workers(ABC):
     ) -> Generator[tuple[Item, Result]]:
         """Yield each item with its result, in order.
 
-        Items are taken as they are needed, so that they may be many and large. Close it
-        if not all results are taken: it forgets the rest.
+        Items are taken as they are needed, or a few ahead, so that they may be many and
+        large; not necessarily in this thread. Close it if not all results are taken: it
+        forgets the rest.
 
         Parameters
         ----------
         function : callable
-            Can be pickled; depends on nothing but the item.
+            Can be pickled; depends on nothing but the item. Of one that is `Staged`
+            the first stage overlaps with the second one of earlier items.
         items : iterable
 
         Raises
@@ -118,15 +135,19 @@ class Workers(ABC):
 
 
 class _Here(Workers):
-    """Works in this process, one item after the other."""
-
-    is_here = True
+    """Works in this process, one item after the other; a thread reads ahead."""
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result]]:
-        for item in items:
-            yield item, function(item)
+        if not isinstance(function, Staged):
+            for item in items:
+                yield item, function(item)
+            return
+        ahead = ((item, function.read(item)) for item in items)
+        with read_ahead(ahead) as pairs:
+            for item, ready in pairs:
+                yield item, function.process(ready)
 
 
 @dataclass(frozen=True)
@@ -157,6 +178,23 @@ def _call(function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
         return _Outcome(None, type(error), str(error))
 
 
+def _make_opener() -> Callable[[bytes], Any]:
+    """Return a function that unpacks a call and makes it.
+
+    It is pickled by value and imports nothing of ours before it runs. Dask unpickles calls
+    in the thread that talks to the scheduler: a module that is absent there would end the
+    worker without a word, and one that is slow to import would keep it from answering.
+    """
+
+    def call_packed(packed: bytes) -> Any:
+        import pickle
+
+        call, function, item = pickle.loads(packed)
+        return call(function, item)
+
+    return call_packed
+
+
 class _Dask(Workers):
     """Works on the workers of a Dask client.
 
@@ -181,11 +219,13 @@ class _Dask(Workers):
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result]]:
         waiting: deque[tuple[Item, Any]] = deque()
+        cloudpickle, call_packed = import_module("cloudpickle"), _make_opener()
         with _translating(self._client):
             try:
                 for item in items:
                     # A new key each time: nothing is taken from an earlier run.
-                    future = self._client.submit(_call, function, item, pure=False)
+                    packed = cloudpickle.dumps((_call, function, item))
+                    future = self._client.submit(call_packed, packed, pure=False)
                     waiting.append((item, future))
                     if len(waiting) >= self._limit():
                         yield self._next(waiting)
@@ -430,9 +470,10 @@ def _end_cluster(cluster: Any) -> None:
 
 def _find_reason(error: BaseException) -> str:
     """Return what began it: Dask's own errors say no more than that it failed."""
-    reason = type(error).__name__
+    reason = "no answer"
     earlier: BaseException | None = error
     while earlier is not None:
-        reason = " ".join(str(earlier).split()) or reason
+        if not isinstance(earlier, AssertionError):
+            reason = " ".join(str(earlier).split()) or reason
         earlier = earlier.__cause__ or earlier.__context__
     return reason

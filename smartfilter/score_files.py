@@ -14,7 +14,6 @@ from smartfilter.distributed import remember
 from smartfilter.errors import InputError, ModelFileError
 from smartfilter.io.parts import Part, PartStore
 from smartfilter.io.scores import ScoreWriter, check_suffix
-from smartfilter.prefetch import read_ahead
 from smartfilter.scoring import Scorer
 
 if TYPE_CHECKING:
@@ -143,8 +142,7 @@ def score_files(
 ) -> ScoreRun:
     """Score files chunk by chunk; one row per event, in order, into a score file.
 
-    Rows do not depend on the workers, nor on whether the run was interrupted. In this
-    process, the next chunk is read while one is scored.
+    Rows do not depend on the workers, nor on whether the run was interrupted.
 
     Parameters
     ----------
@@ -199,13 +197,8 @@ def score_files(
             store = stack.enter_context(
                 PartStore(output, inputs, resume=resume, force=force)
             )
-        chunks = source.chunks()
-        if workers.is_here:
-            done = () if store is None else store
-            loaded = (c if c.key in done else c.load() for c in chunks)
-            chunks = stack.enter_context(read_ahead(loaded))
         campaign = run_pieces(
-            chunks,
+            source.chunks(),
             OnEvents(task),
             workers=workers,
             store=store,

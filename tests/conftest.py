@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from smartfilter.distributed import Workers, open_workers
 from smartfilter.graphs import PRESETS
 from smartfilter.model_file import save_model
 from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
@@ -70,6 +71,14 @@ def count_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("model") / "count.pt"
     save_model(path, CountNodes(), info)
     return path
+
+
+@pytest.fixture(scope="session")
+def two_workers() -> Iterator[Workers]:
+    """Return two workers that tests share; each started takes seconds."""
+    pytest.importorskip("distributed")
+    with open_workers(2) as workers:
+        yield workers
 
 
 @pytest.fixture(scope="session")

@@ -22,12 +22,13 @@ LAYERS = (
     {"onnx_config"},
     {"onnx_file"},
     {"model_file", "onnx_export"},
-    {"scoring"},
+    {"scoring", "model_rebuild"},
     {"distributed", "campaign"},
     {"bulk", "rates", "decay_tree", "framework", "basf2_host", "score_lookup"},
     {"contents", "event_reader", "filter_counts", "score_files"},
     {"module", "training_writer", "pipeline", "training"},
     {"plots", "cli"},
+    {"__main__"},
 )
 """A room may import from its own layer and from those above it in this list."""
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from smartfilter import distributed
-from smartfilter.distributed import ITEMS_PER_WORKER, Workers, open_workers, remember
-from smartfilter.errors import InputError, MissingPackageError, UsageError
+from smartfilter.distributed import (
+    ITEMS_PER_WORKER,
+    Staged,
+    Workers,
+    open_workers,
+    remember,
+)
+from smartfilter.errors import (
+    DeviceError,
+    InputError,
+    MissingPackageError,
+    UsageError,
+)
 
 needs_dask = pytest.mark.skipif(
     find_spec("distributed") is None, reason="distributed is not installed"
@@ -24,6 +38,21 @@ needs_dask = pytest.mark.skipif(
 
 def square(number: int) -> int:
     return number * number
+
+
+class HalveThenSquare(Staged[int, float, float]):
+    """Tells which thread halves."""
+
+    threads: ClassVar[list[int]] = []
+
+    def read(self, item: int) -> float:
+        self.threads.append(threading.get_ident())
+        if item == 7:
+            raise InputError("seven")
+        return item / 2
+
+    def process(self, ready: float) -> float:
+        return ready**2
 
 
 def sleep_and_tell(seconds: float) -> int:
@@ -47,13 +76,6 @@ def die_once(path: str) -> str:
     return path
 
 
-@pytest.fixture(scope="module")
-def two_workers() -> Iterator[Workers]:
-    pytest.importorskip("distributed")
-    with open_workers(2) as workers:
-        yield workers
-
-
 @pytest.fixture(scope="module", params=[1, 2])
 def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
     if request.param == 2:
@@ -61,6 +83,15 @@ def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
         return
     with open_workers() as here:
         yield here
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _workers_need_not_import_this_file() -> Iterator[None]:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    yield
+    cloudpickle.unregister_pickle_by_value(module)
 
 
 def test_map_gives_every_item_its_result_in_order(workers):
@@ -84,6 +115,27 @@ def test_map_raises_the_error_of_the_first_item_that_fails(workers):
         list(workers.map(refuse_five, [6]))
 
 
+def test_map_of_stages_is_that_of_the_function(workers):
+    found = list(workers.map(HalveThenSquare(), range(7)))
+    assert found == [(number, number**2 / 4) for number in range(7)]
+    results, found = workers.map(HalveThenSquare(), range(10)), []
+    with pytest.raises(InputError, match=r"^seven$"):
+        found.extend(results)
+    assert [item for item, _ in found] == list(range(7))
+
+
+def test_map_here_reads_ahead_in_one_thread_that_ends():
+    before, function = threading.active_count(), HalveThenSquare()
+    function.threads.clear()
+    with open_workers() as here:
+        results = here.map(function, range(5))
+        assert next(results) == (0, 0.0)
+        results.close()
+    assert threading.active_count() == before
+    assert len(set(function.threads)) == 1
+    assert threading.get_ident() not in function.threads
+
+
 def test_map_takes_few_items_ahead(two_workers):
     """Memory is bounded by the items between the one that is yielded and the last."""
     taken: list[int] = []
@@ -105,9 +157,21 @@ def test_map_works_elsewhere_in_processes_of_one_thread(two_workers):
 
 
 def test_map_gives_the_work_of_a_lost_worker_to_others(two_workers, tmp_path):
-    items = ["", str(tmp_path / "a"), "", str(tmp_path / "b"), *[""] * 6]
+    items = ["", str(tmp_path / "a"), *[""] * 6]
     assert list(two_workers.map(die_once, items)) == [(item, item) for item in items]
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_map_of_what_workers_cannot_import_is_a_device_error(
+    two_workers, tmp_path, monkeypatch
+):
+    """Such a call ends in an error, and the workers live on."""
+    (tmp_path / "only_here.py").write_text("def double(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    double = importlib.import_module("only_here").double
+    with pytest.raises(DeviceError, match="none called 'only_here'"):
+        list(two_workers.map(double, [1]))
+    assert list(two_workers.map(square, [3])) == [(3, 9)]
 
 
 def test_remember_makes_a_thing_once_per_key():
@@ -139,6 +203,66 @@ def test_open_workers_without_a_scheduler_is_a_usage_error(monkeypatch, tmp_path
             open_workers(address=address),
         ):
             pass
+
+
+@needs_dask
+@pytest.mark.parametrize(
+    ("worker", "reason"),
+    [
+        ("raise SystemExit(3)", "Nanny failed to start"),
+        ("import time; time.sleep(60)", "no answer"),
+    ],
+)
+def test_open_workers_that_do_not_start_is_a_device_error(monkeypatch, worker, reason):
+    """A process that ends at once, and one that never answers."""
+    command = [sys.executable, "-c", worker]
+    monkeypatch.setattr("multiprocessing.spawn.get_command_line", lambda **_: command)
+    monkeypatch.setattr(distributed, "_START_SECONDS", 1.0)
+    with (
+        pytest.raises(DeviceError, match=rf"2 processes.*\({reason}.*--workers 1"),
+        open_workers(2),
+    ):
+        pass
+
+
+@needs_dask
+def test_open_workers_waits_for_nothing_longer_than_it_says(monkeypatch):
+    never = threading.Event()
+    monkeypatch.setattr("distributed.LocalCluster", lambda **_: never.wait(60))
+    monkeypatch.setattr(distributed, "_START_SECONDS", 0.1)
+    monkeypatch.setattr(distributed, "_END_SECONDS", 0.1)
+    with pytest.raises(DeviceError, match="no answer"), open_workers(2):
+        pass
+    never.set()
+
+
+class NoWorkers:
+    """A client whose workers are gone; also the future of what it was given."""
+
+    def submit(self, *_: object, **__: object) -> NoWorkers:
+        return self
+
+    def result(self, timeout: float) -> None:
+        time.sleep(timeout)
+        raise TimeoutError
+
+    def done(self) -> bool:
+        return False
+
+    def nthreads(self) -> dict[str, int]:
+        return {}
+
+    def cancel(self, _: object) -> None:
+        self.cancelled = True
+
+
+@needs_dask
+def test_map_whose_workers_do_not_come_back_is_a_device_error(monkeypatch):
+    monkeypatch.setattr(distributed, "_LOOK_SECONDS", 0.01)
+    client = NoWorkers()
+    with pytest.raises(DeviceError, match=r"none for 0\.05 s"):
+        list(distributed._Dask(client, 0.05).map(square, [1, 2]))
+    assert client.cancelled
 
 
 @pytest.mark.parametrize("options", [{"n_workers": 2}, {"address": "tcp://h:1"}])

@@ -169,3 +169,54 @@ def test_measured_block_gives_the_scores_of_the_events(benchmark, data, compared
             [scorer.model(*dataset.gather(part)) for part in torch.split(index, 7)]
         )
     np.testing.assert_allclose(got, expected.numpy(), atol=1e-5)
+
+
+def test_comparison_without_training_compares_what_is_finished(
+    benchmark, data, compared
+):
+    output, before, _ = compared
+    result = invoke(benchmark, data, output, "--no-training", "--seeds", "3,4")
+    assert result.exit_code == 0, result.output
+    after = json.loads((output / "comparison.json").read_text())
+    assert [e["name"] for e in after["networks"]] == [
+        e["name"] for e in before["networks"]
+    ]
+
+
+def test_network_table_holds_every_network_and_the_limit(compared, tmp_path):
+    _, document, _ = compared
+    table = importlib.import_module("network_table")
+    base = {**document["networks"][0], "name": table.REMOVAL_BASE}
+    document = {**document, "networks": [base, *document["networks"]]}
+    comparison, page = tmp_path / "comparison.json", tmp_path / "page.md"
+    comparison.write_text(json.dumps(document))
+    page.write_text("before\n" + "\n".join(table.MARKS) + "\nafter\n")
+    for _ in range(2):
+        done = CliRunner().invoke(table.command, [str(comparison), "--into", str(page)])
+        assert done.exit_code == 0, done.output
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(document["networks"])
+    assert all(row.count("|") == 12 for row in rows)
+    assert f"{base['auc']:.4f} ±" in rows[0]
+    oracle = json.loads((BENCHMARKS / "results" / "oracle.json").read_text())
+    limit = next(iter(oracle["models"].values()))["extrapolated"]
+    assert f"extrapolated | {limit['auc']:.3f} ±" in text
+    ablation = next(
+        e for e in document["networks"] if e["name"].startswith("ablations/")
+    )
+    difference = (
+        ablation["runs"][0]["metrics"]["auc"] - base["runs"][0]["metrics"]["auc"]
+    )
+    assert f"| x | {ablation['auc']:.4f} | {difference:+.4f} |" in text
+
+
+def test_network_table_without_marks_is_an_error(tmp_path):
+    table = importlib.import_module("network_table")
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    with pytest.raises(UsageError, match="expected the marks"):
+        table.insert_text(page, "text")
+    assert page.read_text() == "nothing"

@@ -32,13 +32,6 @@ def scorer(count_model: Path) -> Scorer:
     return Scorer(count_model, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def two_workers() -> Iterator[Workers]:
-    pytest.importorskip("distributed")
-    with open_workers(2) as workers:
-        yield workers
-
-
 @pytest.fixture
 def here() -> Iterator[Workers]:
     with open_workers() as workers:
@@ -140,7 +133,7 @@ def test_score_files_with_a_bad_file_stops_or_leaves_it_out(
     output = tmp_path / "scores.parquet"
     with pytest.raises(InputError, match=r"a\.root"):
         score(files, output, scorer, workers)
-    assert not output.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
     run = score(files, output, scorer, workers, skip_bad_files=True)
     assert list(run.skipped) == [str(files[0])]
     assert "cannot be read" in run.skipped[str(files[0])]
@@ -152,10 +145,10 @@ def test_score_files_with_a_bad_file_stops_or_leaves_it_out(
 def test_score_files_resumed_are_those_of_an_undisturbed_run(
     files, tmp_path, scorer, here, two_workers
 ):
-    """Interrupt after each number of chunks in turn."""
+    """Interrupted within the first file, at its end, and near the end."""
     expected = tmp_path / "expected.parquet"
     score(files, expected, scorer, here)
-    for n_chunks in (1, 4, 5, 8):
+    for n_chunks in (1, 4, 8):
         output = tmp_path / f"{n_chunks}.parquet"
         steps: list[int] = []
 
@@ -171,6 +164,17 @@ def test_score_files_resumed_are_those_of_an_undisturbed_run(
         assert run.n_resumed == sum(steps)
         assert output.read_bytes() == expected.read_bytes()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_score_files_with_a_bad_file_keeps_the_parts_of_others(
+    files, tmp_path, scorer, here
+):
+    damage(files[2])
+    output = tmp_path / "scores.parquet"
+    with pytest.raises(InputError, match=r"c\.root"):
+        score(files, output, scorer, here)
+    run = score(files, output, scorer, here, resume=True, skip_bad_files=True)
+    assert run.n_resumed == len(read_scores(output)) == 460
 
 
 def test_score_files_resumed_with_other_settings_is_refused(
@@ -275,8 +279,9 @@ main(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("size", [1000, 12_000])
-@pytest.mark.parametrize("suffix", [".parquet", ".root"])
+@pytest.mark.parametrize(
+    ("suffix", "size"), [(".parquet", 1000), (".parquet", 12_000), (".root", 12_000)]
+)
 def test_score_command_on_a_full_disk_is_one_sentence(
     files, tmp_path, count_model, suffix, size
 ):
@@ -315,7 +320,7 @@ def test_score_command_that_is_ended_goes_on(
 ):
     folder = tmp_path / "in"
     folder.mkdir()
-    for k in range(12):
+    for k in range(6):
         (folder / f"{k:02}.root").hardlink_to(project_root / "examples" / "events.root")
     options = ("--model", count_model, "--mode", "sample")
     expected, output = tmp_path / "expected.parquet", tmp_path / "scores.parquet"

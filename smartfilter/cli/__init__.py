@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "Train a network on labelled events.",
     "evaluate": "ROC, calibration, speedup and bias of models on unseen events.",
     "calibrate": "Calibrate a trained network again.",
+    "rebuild": "Write a model file with the network code of this version.",
     "export": "Write a model as ONNX for the official SmartBackground module.",
     "speedup": "Evaluate the speedup formulas.",
     "working-point": "Best threshold and sampling constant for your times.",

@@ -63,13 +63,6 @@ class Chunk:
         events = self.content.read(self.start, self.start + self.n_events)
         return replace(events, file=self.file)
 
-    def load(self) -> Chunk:
-        """Return the chunk with its events in memory, or with why they are not."""
-        try:
-            return replace(self, content=self.read())
-        except InputError as error:
-            return replace(self, content=error)
-
 
 def list_chunks(
     name: str, reader: EventFile, *, position: int, chunk_size: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from smartfilter.cli import main
-from smartfilter.distributed import open_workers
+from smartfilter.distributed import Workers, open_workers
 from smartfilter.errors import InputError, UsageError
 from smartfilter.io import MdstWriter, open_events, read_provenance
 from smartfilter.pipeline import generate_file as generation
@@ -36,6 +37,14 @@ def run_command(*arguments: str | Path) -> int:
         main(list(map(str, arguments)))
     assert isinstance(stop.value.code, int)
     return stop.value.code
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Workers]:
+    """Return two workers that end with this file: they share nothing with other tests."""
+    pytest.importorskip("distributed")
+    with open_workers(2) as workers:
+        yield workers
 
 
 @pytest.fixture
@@ -83,10 +92,11 @@ def assert_same_columns():
     return check
 
 
-def test_generate_file_with_workers_is_the_same(tmp_path, assert_same_columns):
-    pytest.importorskip("distributed")
-    for name, n_workers in (("one", 1), ("two", 2)):
-        with open_workers(n_workers) as workers:
+def test_generate_file_with_workers_is_the_same(
+    tmp_path, two_workers, assert_same_columns
+):
+    with open_workers() as here:
+        for name, workers in (("one", here), ("two", two_workers)):
             path = tmp_path / f"{name}.root"
             generate_file(path, 30, task=TASK, workers=workers, provenance={})
     first, second = (open_events(tmp_path / f"{n}.root").read() for n in ("one", "two"))
@@ -139,7 +149,7 @@ def read_rows(path: Path) -> str:
     return repr((table.schema.metadata, table.to_pydict()))
 
 
-def test_simulate_files_equals_labelling_here(generated, tmp_path):
+def test_simulate_files_equals_labelling_here(generated, tmp_path, two_workers):
     source = open_events(generated, chunk_size=3)
     pairs = [[tmp_path / f"{n}-{kind}.parquet" for kind in "lo"] for n in (0, 1, 2)]
     detector = Detector(seed=2)
@@ -148,14 +158,12 @@ def test_simulate_files_equals_labelling_here(generated, tmp_path):
     )
     task = SimulationTask(seed=2, keep_objects=True)
     for n_workers, (output, objects) in zip((1, 2), pairs[1:], strict=True):
-        if n_workers == 2:
-            pytest.importorskip("distributed")
-        with open_workers(n_workers) as workers:
+        with open_workers() as here:
             run = simulate_files(
                 source,
                 output,
                 task=task,
-                workers=workers,
+                workers=here if n_workers == 1 else two_workers,
                 provenance={},
                 objects=objects,
             )
