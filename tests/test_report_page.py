@@ -76,7 +76,7 @@ def test_report_holds_the_numbers_and_needs_nothing_else(folder, capsys):
     assert document["sections"] == ["Measured speedup", "Model one.pt"]
     page = Reader(Path(document["output"]).read_text())
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == document["n_figures"] == 2
+    assert len(images) == document["n_figures"] == 3
     assert page.count("table") == document["n_tables"] == 6
     for image in images:
         kind, _, data = str(image["src"]).partition(",")
