@@ -112,7 +112,8 @@ def test_draw_costs_equals_the_stages_of_a_measurement(name, project_root: Path)
 
 def test_draw_costs_stages_differ_without_colour(document: dict[str, Any]):
     times = draw_costs(document).axes[0]
-    hatches = {bars.patches[0].get_hatch() for bars in times.containers}
+    bars = [p for p in times.patches if isinstance(p, Rectangle)]
+    hatches = {bar.get_hatch() for bar in bars}
     assert len(hatches) == len(STAGES)
 
 
@@ -129,7 +130,9 @@ def test_draw_training_has_the_learning_rate_where_it_is_known():
     rates = [row | {"learning_rate": 0.1 / (k + 1)} for k, row in enumerate(rows)]
     figure = draw_training({"a": rates, "old": rows, "none": []})
     lines = figure.axes[2].get_lines()
-    assert [line.get_ydata().tolist() for line in lines] == [[0.1, 0.05, 0.1 / 3]]
+    assert [np.asarray(line.get_ydata()).tolist() for line in lines] == [
+        [0.1, 0.05, 0.1 / 3]
+    ]
     assert figure.axes[2].get_ylabel() == "learning rate"
 
 

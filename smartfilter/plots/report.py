@@ -47,8 +47,8 @@ _CAPTIONS = {
     "weights.",
     "divergence": "Kullback-Leibler divergence of each variable beside that of random "
     "parts of the same size.",
-    "history": "Loss and AUC of the validation events and the learning rate against the "
-    "epoch.",
+    "history": "Loss and AUC of the validation events against the epoch, and the "
+    "learning rate where it is recorded.",
 }
 """Figures of `smartfilter.plots` by the name of their file."""
 
@@ -199,7 +199,7 @@ def _describe_model(path: Path) -> Section:
             PageTable(
                 "Configuration",
                 ("setting", "value"),
-                [(name, json.dumps(value)) for name, value in config.items() if value],
+                _list_settings(config),
             )
         )
     return Section(
@@ -208,6 +208,20 @@ def _describe_model(path: Path) -> Section:
         tables=tables,
         figures=_draw_history(path, info),
     )
+
+
+def _list_settings(
+    config: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, str]]:
+    """Return names with dots and values, so that no row is wide; without empty ones."""
+    rows = []
+    for key, value in config.items():
+        if isinstance(value, dict):
+            rows += _list_settings(value, f"{prefix}{key}.")
+        elif value:
+            text = value if isinstance(value, str) else json.dumps(value)
+            rows.append((f"{prefix}{key}", text))
+    return rows
 
 
 def _list_counts(counts: Mapping[str, int] | None) -> str:
