@@ -148,13 +148,15 @@ def _break_loops(mothers: Sequence[int]) -> list[int]:
     return result
 
 
-def build_decay_tree(particles: Sequence[DecayParticle], *, title: str) -> Tree:
+def build_decay_tree(
+    events: Events, position: int, *, notes: Sequence[str], title: str
+) -> Tree:
     """Return one event as a tree of names, energies and notes for the terminal.
 
     Parameters
     ----------
-    particles : sequence of DecayParticle
-        Of `list_decay_particles`.
+    events, position, notes
+        As `list_decay_particles`.
     title : str
         First line.
 
@@ -166,6 +168,7 @@ def build_decay_tree(particles: Sequence[DecayParticle], *, title: str) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
+    particles = list_decay_particles(events, position, notes)
     tree = Tree(Text(title))
     waiting = [(p, tree) for p in reversed(particles) if p.mother < 0]
     while waiting:

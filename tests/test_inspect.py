@@ -320,13 +320,13 @@ def test_list_decay_particles_breaks_loops_and_ignores_strangers():
 
 
 def test_decay_tree_of_a_long_chain_prints(capsys):
-    particles = list_particles(make_events(list(range(-1, 2_999))))
-    tree = build_decay_tree(particles, title="[red]")
+    chain = make_events(list(range(-1, 2_999)))
+    tree = build_decay_tree(chain, 0, notes=[""] * 3_000, title="[red]")
     depth, branch = 0, tree
     while branch.children:
         depth, branch = depth + 1, branch.children[0]
     assert depth == 3_000
-    few = build_decay_tree(list_particles(make_events([-1, 0])), title="[red]")
+    few = build_decay_tree(make_events([-1, 0]), 0, notes=["", "b"], title="[red]")
     Console(width=60).print(few)
     assert "[red]" in capsys.readouterr().out
 

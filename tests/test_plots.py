@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 
 from smartfilter.errors import InputError, MissingPackageError, UsageError
 from smartfilter.pipeline.chain import STAGES
-from smartfilter.plots import ReportFolder, draw_measurement, style
+from smartfilter.plots import ReportFolder, draw_costs, draw_measurement, style
+from smartfilter.plots.evaluation import draw_training
 
 NAMES = (
     "measured_speedup",
@@ -84,6 +85,55 @@ def test_draw_measurement_shows_the_numbers(document: dict[str, Any]):
     assert len(curves.containers) == 4
     labels = {axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes}
     assert "CPU time per passing event (ms)" in labels
+
+
+def read_widths(axes) -> np.ndarray:
+    """Return the widths of the bars, shape (n_stages, 2): without, with the filter."""
+    widths = [bar.get_width() for bars in axes.containers for bar in bars]
+    return np.array(widths).reshape(-1, 2)
+
+
+@pytest.mark.parametrize("name", ["measure", "measure-geant4"])
+def test_draw_costs_equals_the_stages_of_a_measurement(name, project_root: Path):
+    path = project_root / "benchmarks" / "results" / f"{name}.json"
+    measured = json.loads(path.read_text())
+    times, shares = draw_costs(measured).axes
+    widths = read_widths(times)
+    for row, stage in zip(widths, STAGES, strict=True):
+        for width, which in zip(row, ("without", "with"), strict=True):
+            seconds = measured["stages"][stage][f"cpu_{which}_per_passing"]
+            assert width == pytest.approx(1e3 * seconds)
+    assert read_widths(shares).sum(axis=0) == pytest.approx([100.0, 100.0])
+    gain = widths[:, 0].sum() / widths[:, 1].sum()
+    assert gain == pytest.approx(measured["measured_speedup_cpu"], rel=1e-9)
+    labels = [label.get_text() for label in times.get_yticklabels()]
+    assert labels[1] == f"with filter\nspeedup {gain:.2f}"
+
+
+def test_draw_costs_stages_differ_without_colour(document: dict[str, Any]):
+    times = draw_costs(document).axes[0]
+    bars = [p for p in times.patches if isinstance(p, Rectangle)]
+    hatches = {bar.get_hatch() for bar in bars}
+    assert len(hatches) == len(STAGES)
+
+
+def test_draw_costs_of_another_document_refused(document: dict[str, Any]):
+    del document["stages"]["skim"]
+    with pytest.raises(InputError, match="expected the key 'skim'"):
+        draw_costs(document)
+
+
+def test_draw_training_has_the_learning_rate_where_it_is_known():
+    names = ("epoch", "train_loss", "validation_loss", "validation_auc")
+    rows = [dict.fromkeys(names, 0.5) | {"epoch": float(k)} for k in range(3)]
+    assert len(draw_training({"a": rows}).axes) == 2
+    rates = [row | {"learning_rate": 0.1 / (k + 1)} for k, row in enumerate(rows)]
+    figure = draw_training({"a": rates, "old": rows, "none": []})
+    lines = figure.axes[2].get_lines()
+    assert [np.asarray(line.get_ydata()).tolist() for line in lines] == [
+        [0.1, 0.05, 0.1 / 3]
+    ]
+    assert figure.axes[2].get_ylabel() == "learning rate"
 
 
 def test_draw_measurement_without_thresholds_or_sampling(document: dict[str, Any]):

@@ -76,7 +76,7 @@ def test_report_holds_the_numbers_and_needs_nothing_else(folder, capsys):
     assert document["sections"] == ["Measured speedup", "Model one.pt"]
     page = Reader(Path(document["output"]).read_text())
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == document["n_figures"] == 2
+    assert len(images) == document["n_figures"] == 3
     assert page.count("table") == document["n_tables"] == 6
     for image in images:
         kind, _, data = str(image["src"]).partition(",")
@@ -95,8 +95,19 @@ def test_report_holds_the_numbers_and_needs_nothing_else(folder, capsys):
         f"{point['measured_speedup']:.2f} ± {point['measured_speedup_error']:.2f}"
         in page.cells
     )
+    assert f"settings.{next(iter(info.training['config']['settings']))}" in page.cells
     metrics = info.training["metrics"]["feiHadronicB0"]
     assert f"{metrics['auc']:.4f} ± {metrics['auc_error']:.4f}" in page.cells
+
+
+def test_report_page_loads_nothing_and_has_no_wide_element(folder):
+    html = render(make_report(folder))
+    for sign in ("http:", "https:", "url(", "@import", "srcset", "file:"):
+        assert sign not in html
+    page = Reader(html)
+    regions = [a for tag, a in page.tags if tag == "div" and a.get("class") == "scroll"]
+    assert len(regions) == page.count("table") + page.count("img")
+    assert all(region["aria-label"] and region["tabindex"] for region in regions)
 
 
 def test_report_stages_add_up(folder):
@@ -140,6 +151,10 @@ def test_report_of_another_document_is_an_input_error(tmp_path, content, message
 def test_report_wrong_inputs_leave_no_page(folder, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
+    assert call("report", tmp_path / "missing") == 2
+    assert call("report", empty) == 3
+    capsys.readouterr()
+    (empty / "notes.json").write_text("{}")
     assert call("report", empty) == 3
     assert (
         "expected measure.json, evaluate.json or model files" in capsys.readouterr().err

@@ -97,8 +97,8 @@ def command(
     data = [f for f in files if f not in models]
     if not models or not data:
         raise click.UsageError(
-            f"expected one or more models ({', '.join(MODEL_SUFFIXES)}, or the name of a "
-            f"shipped one: {', '.join(list_shipped())}) and data, got "
+            f"expected one or more models ({', '.join((*MODEL_SUFFIXES, *list_shipped()))}) "
+            "and data, got "
             f"{len(models)} models and {len(data)} data files"
         )
     scorers = [Scorer(model, device=device) for model in models]

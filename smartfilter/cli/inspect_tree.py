@@ -94,7 +94,8 @@ def inspect_event(
         save_figure(
             draw_decay_tree(particles, title=title, texts=texts), output, force=force
         )
-    emit(document, build_decay_tree(particles, title=title), "", *texts)
+    tree = build_decay_tree(events, 0, notes=notes, title=title)
+    emit(document, tree, "", *texts)
     if output is not None:
         click.echo(f"Written: {output}", err=True)
 

@@ -74,7 +74,7 @@ __all__ = ["command"]
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for measure.json, measure.png and measure.pdf; extra plot.",
+    help="Folder for measure.json and the figures measure and costs (.png, .pdf); extra plot.",
 )
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @json_option
@@ -115,10 +115,10 @@ def command(
     with ExitStack() as stack:
         report = None
         if output is not None:
-            from smartfilter.plots import ReportFolder, draw_measurement
+            from smartfilter.plots import ReportFolder, draw_costs, draw_measurement
 
             report = stack.enter_context(
-                ReportFolder(output, "measure", ["measure"], force=force)
+                ReportFolder(output, "measure", ["measure", "costs"], force=force)
             )
         advance = stack.enter_context(show_progress("measure", n_events))
         result = measure(
@@ -142,7 +142,11 @@ def command(
         document = result.to_document()
         if report is not None:
             numbers = {"schema_version": SCHEMA_VERSION, **document}
-            report.write(numbers, {"measure": draw_measurement(numbers)})
+            figures = {
+                "measure": draw_measurement(numbers),
+                "costs": draw_costs(numbers),
+            }
+            report.write(numbers, figures)
     emit(document, *make_tables(document))
     if report is not None:
         click.echo(f"Written: {', '.join(map(str, report.paths))}", err=True)

@@ -295,36 +295,56 @@ def draw_training(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Fig
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13.0, 5.8), layout="constrained")
-    losses, areas = figure.subplots(ncols=2)
+    with_rates = any(
+        "learning_rate" in row for rows in histories.values() for row in rows
+    )
+    ratios = (1.4, 1.4, 1.0) if with_rates else (1.0, 1.0)
+    figure = Figure(figsize=(16.0 if with_rates else 13.0, 5.8), layout="constrained")
+    panels = figure.subplots(ncols=len(ratios), width_ratios=ratios)
     figure.suptitle("training history", x=0.01, ha="left", fontsize="medium")
     for k, (name, rows) in enumerate(histories.items()):
-        if not rows:
-            continue
-        color, dashes, marker = _LINES[k % len(_LINES)]
-        column = partial(_read_column, rows)
-        epoch = column("epoch") + 1
-        best = int(np.argmin(column("validation_loss")))
-        style = {"color": color, "linestyle": dashes}
-        losses.plot(epoch, column("train_loss"), **{**style, "linewidth": 1.0})
-        for axes, key in ((losses, "validation_loss"), (areas, "validation_auc")):
-            axes.plot(epoch, column(key), label=name, **style)
-            axes.plot(
-                epoch[best],
-                column(key)[best],
-                marker=marker,
-                markersize=10,
-                color=color,
-                markeredgecolor="black",
-                linestyle="none",
-                label=f"epoch {epoch[best]:.0f}, kept",
-            )
-    losses.set(xlabel="epoch", ylabel="loss (thin: training events)")
-    areas.set(xlabel="epoch", ylabel="AUC, validation events")
-    for axes in (losses, areas):
+        if rows:
+            _draw_epochs(panels, name, rows, _LINES[k % len(_LINES)])
+    panels[0].set(xlabel="epoch", ylabel="loss (thin: training events)")
+    panels[1].set(xlabel="epoch", ylabel="AUC, validation events")
+    if with_rates:
+        panels[2].set(xlabel="epoch", ylabel="learning rate")
+        panels[2].set_ylim(bottom=0.0)
+    for axes in panels:
         axes.xaxis.get_major_locator().set_params(integer=True)
-    losses.legend(loc="upper right")
+    panels[0].legend(loc="upper right")
     return figure
+
+
+def _draw_epochs(
+    panels: Sequence[Axes],
+    name: str,
+    rows: Sequence[Mapping[str, float]],
+    line: tuple[str, Any, str],
+) -> None:
+    """Draw one training: loss, AUC and, if it is known and there is room, its rate."""
+    color, dashes, marker = line
+    column = partial(_read_column, rows)
+    epoch = column("epoch") + 1
+    best = int(np.argmin(column("validation_loss")))
+    style = {"color": color, "linestyle": dashes}
+    panels[0].plot(epoch, column("train_loss"), **{**style, "linewidth": 1.0})
+    for axes, key in zip(
+        panels[:2], ("validation_loss", "validation_auc"), strict=True
+    ):
+        axes.plot(epoch, column(key), label=name, **style)
+        axes.plot(
+            epoch[best],
+            column(key)[best],
+            marker=marker,
+            markersize=10,
+            color=color,
+            markeredgecolor="black",
+            linestyle="none",
+            label=f"epoch {epoch[best]:.0f}, kept",
+        )
+    if all("learning_rate" in row for row in rows):
+        panels[2].plot(epoch, column("learning_rate"), drawstyle="steps-mid", **style)
 
 
 def _read_column(rows: Sequence[Mapping[str, float]], name: str) -> Any:

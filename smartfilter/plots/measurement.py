@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["draw_measurement"]
+__all__ = ["STAGES", "describe_measurement", "draw_measurement"]
 
 _BELOW_CURVES: dict[str, Any] = {"bbox_to_anchor": (0.0, 0.12)}
 
@@ -38,13 +38,14 @@ _FORMULAS = (
 )
 """Key, label, colour and dashes; the dashes tell them apart in grey."""
 
-_STAGES = (
-    ("generation", "generation", COLOURS["light grey"], ""),
+STAGES = (
+    ("generation", "generation", COLOURS["light grey"], "\\\\\\\\"),
     ("filter", "filter", COLOURS["red"], "////"),
     ("detector", "detector simulation", COLOURS["blue"], ""),
     ("reconstruction", "reconstruction", COLOURS["orange"], "...."),
     ("skim", "skim", COLOURS["violet"], "xxxx"),
 )
+"""Key, label, colour and hatching of each stage, in the order of the chain."""
 
 
 def draw_measurement(document: Mapping[str, Any]) -> Figure:
@@ -78,7 +79,9 @@ def draw_measurement(document: Mapping[str, Any]) -> Figure:
             _draw_thresholds(curves, ratio, document)
             _draw_sampling(sampling, sampling_ratio, document)
             _draw_costs(costs, document)
-            figure.suptitle(_describe(document), x=0.01, ha="left", fontsize="medium")
+            figure.suptitle(
+                describe_measurement(document), x=0.01, ha="left", fontsize="medium"
+            )
         except KeyError as error:
             raise InputError(
                 f"measurement: expected the key {error}, got a document without it; "
@@ -91,7 +94,8 @@ def draw_measurement(document: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _describe(document: Mapping[str, Any]) -> str:
+def describe_measurement(document: Mapping[str, Any]) -> str:
+    """Return what was measured, in a line."""
     detector = {"mock": "mock detector", "geant4": "Geant4, simplified geometry"}
     cost = 1e3 * document["t_s"]
     return (
@@ -261,7 +265,7 @@ def _draw_costs(axes: Axes, document: Mapping[str, Any]) -> None:
     clock, stages = document["clock"], document["stages"]
     labels = ("without\nfilter", "with\nfilter")
     start = [0.0, 0.0]
-    for name, label, color, hatch in _STAGES:
+    for name, label, color, hatch in STAGES:
         row = stages[name]
         height = [
             1e3 * row[f"{clock}_{which}_per_passing"] for which in ("without", "with")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from smartfilter.model_info import ModelInfo
 
 __all__ = ["make_report"]
@@ -35,6 +37,8 @@ SCHEMA_VERSION = 1
 _CAPTIONS = {
     "measure": "Predicted and measured speedup, their ratio, and the time per passing "
     "event without and with the filter, by stage.",
+    "costs": "Time per passing event by stage, without and with the filter, and the "
+    "share of each stage.",
     "roc": "ROC curves with the working points.",
     "calibration": "Observed pass rate against the score, and their ratio.",
     "speedup": "Speedup against the threshold, with the working points.",
@@ -43,7 +47,8 @@ _CAPTIONS = {
     "weights.",
     "divergence": "Kullback-Leibler divergence of each variable beside that of random "
     "parts of the same size.",
-    "history": "Loss and AUC of the validation events against the epoch.",
+    "history": "Loss and AUC of the validation events against the epoch, and the "
+    "learning rate where it is recorded.",
 }
 """Figures of `smartfilter.plots` by the name of their file."""
 
@@ -64,7 +69,7 @@ def make_report(folder: Path) -> Page:
     ModelFileError
         If a model file is damaged.
     MissingPackageError
-        If a training is to be drawn and matplotlib or mplhep is not installed.
+        If there is something to draw and matplotlib or mplhep is not installed.
     """
     makers: dict[str, Callable[[Mapping[str, Any], Path], Section]] = {
         "measure": _describe_measurement,
@@ -141,7 +146,7 @@ def _describe_measurement(document: Mapping[str, Any], folder: Path) -> Section:
         title="Measured speedup",
         facts=facts,
         tables=[list_times(document), list_stages(document), *list_points(document)],
-        figures=_find_figures(folder, "measure"),
+        figures=[*_find_figures(folder, "measure"), _draw_costs(document)],
     )
 
 
@@ -162,7 +167,7 @@ def _describe_evaluation(document: Mapping[str, Any], folder: Path) -> Section:
         tables += list_merits(model["path"], model["results"])
     for model in models:
         tables += list_bias(model)
-    names = (name for name in _CAPTIONS if name != "measure")
+    names = (name for name in _CAPTIONS if name not in ("measure", "costs"))
     return Section(
         title="Evaluation",
         facts=facts,
@@ -194,7 +199,7 @@ def _describe_model(path: Path) -> Section:
             PageTable(
                 "Configuration",
                 ("setting", "value"),
-                [(name, json.dumps(value)) for name, value in config.items() if value],
+                _list_settings(config),
             )
         )
     return Section(
@@ -203,6 +208,20 @@ def _describe_model(path: Path) -> Section:
         tables=tables,
         figures=_draw_history(path, info),
     )
+
+
+def _list_settings(
+    config: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, str]]:
+    """Return names with dots and values, so that no row is wide; without empty ones."""
+    rows = []
+    for key, value in config.items():
+        if isinstance(value, dict):
+            rows += _list_settings(value, f"{prefix}{key}.")
+        elif value:
+            text = value if isinstance(value, str) else json.dumps(value)
+            rows.append((f"{prefix}{key}", text))
+    return rows
 
 
 def _list_counts(counts: Mapping[str, int] | None) -> str:
@@ -232,7 +251,21 @@ def _draw_history(path: Path, info: ModelInfo) -> list[PageFigure]:
     from smartfilter.plots.evaluation import draw_training
     from smartfilter.plots.style import use_style
 
+    with use_style():
+        return [_save("history", draw_training({path.name: rows}))]
+
+
+def _draw_costs(document: Mapping[str, Any]) -> PageFigure:
+    """Draw the costs again, so that folders of older versions show them, too."""
+    from smartfilter.plots.costs import draw_costs
+
+    return _save("costs", draw_costs(document))
+
+
+def _save(name: str, figure: Figure) -> PageFigure:
+    from smartfilter.plots.style import use_style
+
     buffer = io.BytesIO()
     with use_style():
-        draw_training({path.name: rows}).savefig(buffer, format="png", dpi=110)
-    return [PageFigure(_CAPTIONS["history"], buffer.getvalue())]
+        figure.savefig(buffer, format="png", dpi=110)
+    return PageFigure(_CAPTIONS[name], buffer.getvalue())

@@ -675,7 +675,8 @@ def test_measure_command_prints_tables_and_writes_files(
     document = json.loads((tmp_path / "measure.json").read_text())
     assert document["schema_version"] == 1
     assert len(document["points"]) == len(THRESHOLD_FACTORS) + 2
-    assert (tmp_path / "measure.png").stat().st_size > 10_000
+    for name in ("measure", "costs"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     again = CliRunner().invoke(cli, arguments, standalone_mode=False)
     assert isinstance(again.exception, UsageError)
     assert "use --force" in str(again.exception)

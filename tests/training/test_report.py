@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -302,7 +303,9 @@ def test_evaluate_command_tables(capsys, data, exact, worse):
 def test_evaluate_command_without_model_or_data_refused(capsys, data, exact, missing):
     code, text = run(capsys, data if missing == "model" else exact)
     assert code == 2
-    assert "one or more models (.pt, .onnx) and data" in " ".join(text.split())
+    assert "one or more models (.pt, .onnx, gcn, subtree) and data" in " ".join(
+        text.split()
+    )
 
 
 def test_evaluate_command_writes_numbers_and_figures(capsys, tmp_path, data, exact):
@@ -331,6 +334,28 @@ def test_evaluate_command_writes_numbers_and_figures(capsys, tmp_path, data, exa
     assert f"{metrics['auc']:.4f} ± {metrics['auc_error']:.4f}" in html
     for sample in document["models"][0]["bias"]["toy"]["samples"].values():
         assert f"<td>{sample['n_eff']:,.0f}</td>" in html
+
+
+def test_evaluate_command_takes_shipped_models_by_name(
+    capsys, tmp_path, data, exact, monkeypatch
+):
+    code, text = run(capsys, data)
+    assert code == 2
+    assert "gcn, subtree" in text
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    shutil.copy(exact, shipped / "gcn.pt")
+    monkeypatch.setattr(
+        "smartfilter.model_file.default_model_path", lambda: shipped / "gcn.pt"
+    )
+    monkeypatch.chdir(tmp_path)
+    code, document = run(capsys, "gcn", data)
+    assert code == 0
+    assert document["model"]["path"] == str(shipped / "gcn.pt")
+    _, same = run(capsys, exact, data)
+    assert document["auc"] == same["auc"]
+    code, text = run(capsys, "subtre", data)
+    assert code == 2
 
 
 def test_evaluate_command_unknown_event_type_is_the_default(
