@@ -99,7 +99,7 @@ def test_adding_a_reader_followed_literally(copy: Path):
     assert re.search(r"events\s+400", printed)
 
     def read_kept(text: str) -> str:
-        found = re.search(r"kept .*", text)
+        found = re.search(r"kept +\d+ \(.*", text)
         assert found
         return found[0]
 
