@@ -14,6 +14,7 @@ from smartfilter.cli.metrics import (
     make_comparison_tables,
     make_result_tables,
 )
+from smartfilter.cli.options import complete_files
 from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ MODEL_SUFFIXES = (".pt", ".onnx")
 
 
 @click.command("evaluate")
-@click.argument("files", nargs=-1, required=True, metavar="MODEL... DATA...")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="MODEL... DATA...",
+    shell_complete=complete_files,
+)
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option(
     "--t-s", "t_s", type=click.FloatRange(min=0.0), default=100.0, show_default=True
@@ -71,7 +78,7 @@ def command(
 ) -> None:
     """Evaluate models on labelled events; those they were trained on are left out.
 
-    Arguments that end in .pt or .onnx are models, all others are data. Several models
+    Arguments that end in .pt or .onnx, gcn and subtree are models, all others are data. Several models
     see the same events: those that none of them was trained on. An ONNX network does
     not know what it was trained on and needs --all-events.
 
@@ -87,11 +94,12 @@ def command(
       smartfilter evaluate one.pt other.pt 'datasets/*.parquet' --bias -o output
     """  # noqa: D301
     from smartfilter.io import open_events
+    from smartfilter.model_file import find_model
     from smartfilter.scoring import Scorer
     from smartfilter.training.report import evaluate_models
     from smartfilter.working_point import Times
 
-    models = [f for f in files if f.lower().endswith(MODEL_SUFFIXES)]
+    models = [f for f in files if find_model(f).suffix.lower() in MODEL_SUFFIXES]
     data = [f for f in files if f not in models]
     if not models or not data:
         raise click.UsageError(
