@@ -74,18 +74,19 @@ def find_flows(result: dict[str, Any]) -> tuple[Flow, Flow]:
 def draw(result: dict[str, Any]) -> Figure:
     """Return the figure."""
     flows = find_flows(result)
-    figure, axes = plt.subplots(2, 1, figsize=(10.0, 5.2), layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(11.0, 5.6))
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.08, hspace=0.02)
     for axis, flow in zip(axes, flows, strict=True):
         _draw_flow(axis, flow)
     detector = {"geant4": "Geant4", "mock": "mock detector"}[result["detector"]]
-    axes[1].text(
-        0.0,
-        -0.62,
-        f"Heights: share of generated events. {result['n_events']:,} {result['event_type']}"
-        f" events, skim {result['skim']}, {detector}, one core, score >= "
-        f"{result['threshold']:g}; measured speedup per passing event "
+    figure.text(
+        0.018,
+        0.02,
+        f"Heights: share of generated events; times per generated event on one core. "
+        f"{result['n_events']:,} {result['event_type']} events, {detector},\n"
+        f"skim {result['skim']}, score >= {result['threshold']:g}; measured speedup "
         f"{result['measured_speedup']:.2f} ± {result['measured_speedup_error']:.2f}",
-        fontsize=9,
+        fontsize=9.5,
         color="0.3",
     )
     return figure
@@ -93,9 +94,9 @@ def draw(result: dict[str, Any]) -> Figure:
 
 def _draw_flow(axis: Axes, flow: Flow) -> None:
     axis.set_axis_off()
-    axis.set_xlim(-0.1, 4 * (BOX_WIDTH + GAP) + 1.05)
-    axis.set_ylim(-0.75, HEIGHT + 0.7)
-    axis.text(0.0, HEIGHT + 0.45, flow.title, fontsize=14, weight="bold")
+    axis.set_xlim(-0.1, 4 * (BOX_WIDTH + GAP) + 1.15)
+    axis.set_ylim(-0.45, HEIGHT + 1.0)
+    axis.text(0.0, HEIGHT + 0.68, flow.title, fontsize=14, weight="bold")
     step = 4 * (BOX_WIDTH + GAP) / len(flow.names)
     shares = (*flow.shares, flow.passing)
     for k, (name, cost) in enumerate(zip(flow.names, flow.costs, strict=True)):
