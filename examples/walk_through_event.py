@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from smartfilter import Scorer, open_events
-from smartfilter.decay_tree import build_decay_tree, list_decay_particles
+from smartfilter.decay_tree import build_decay_tree
 from smartfilter.decision import DecisionSettings, decide, uniform
 from smartfilter.graphs import Dropped, find_dropped, prepare
 
@@ -72,8 +72,7 @@ def main(entry: int = 163) -> None:
 
     print("6. decay tree, with what the network does not see:")
     notes = np.where(dropped == 0, "", [Dropped(int(k)).name.lower() for k in dropped])
-    particles = list_decay_particles(event, 0, notes.tolist())
-    tree = build_decay_tree(particles, title=f"entry {entry}")
+    tree = build_decay_tree(event, 0, notes=notes.tolist(), title=f"entry {entry}")
     Console(highlight=False).print(tree)
 
 

@@ -5,13 +5,12 @@ A decision is a pure function of the event, the score and the seed; see `uniform
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.errors import UsageError
+from smartfilter.errors import UsageError, describe_unknown
 from smartfilter.events import EVENT_TYPES
 from smartfilter.sampling import (
     MAX_WEIGHT,
@@ -173,8 +172,7 @@ class DecisionSettings:
     def __post_init__(self) -> None:
         """Check the values."""
         if self.mode not in MODES:
-            expected = ", ".join(MODES)
-            raise UsageError(f"mode: expected one of {expected}, got '{self.mode}'")
+            raise UsageError(describe_unknown("mode", self.mode, MODES))
         if not self.skims:
             raise UsageError("skims: expected at least one, got none")
         for skim in self.skims:
@@ -231,7 +229,7 @@ class DecisionSettings:
         chosen, rates = [], []
         for name in skims or info.skim_names:
             if name not in info.skim_names:
-                raise UsageError(_name_nearest("skim", name, info.skim_names))
+                raise UsageError(describe_unknown("skim", name, info.skim_names))
             column = info.skim_names.index(name)
             constants = info.skims[column].get_calibration(event_type or "default")
             rates.append(constants.retention_rate)
@@ -298,13 +296,6 @@ class DecisionSettings:
             for skim in self.skims
         )
         return replace(self, skims=skims, max_weight=point.max_weight)
-
-
-def _name_nearest(what: str, name: str, known: Sequence[str]) -> str:
-    """Return the message for an unknown name."""
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-    return f"{what}: expected one of {', '.join(known)}, got '{name}'{hint}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,11 @@ Messages follow one form: what, what was expected, what was found, where, what t
 
 from __future__ import annotations
 
-from typing import ClassVar
+import difflib
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "DeviceError",
@@ -14,6 +18,8 @@ __all__ = [
     "ModelFileError",
     "SmartFilterError",
     "UsageError",
+    "describe_unknown",
+    "suggest",
 ]
 
 
@@ -63,3 +69,44 @@ class DeviceError(SmartFilterError, RuntimeError):
     """A device that was asked for and is not there: exit code 5."""
 
     exit_code = 5
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'NAME'?" with the known name nearest to a wrong one.
+
+    Upper and lower case count the same. The text is empty if none is near.
+
+    Parameters
+    ----------
+    name : str
+        What was typed.
+    known : iterable of str
+        What could have been meant.
+    """
+    by_folded = {item.casefold(): item for item in known}
+    nearest = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return f"; did you mean '{by_folded[nearest[0]]}'?" if nearest else ""
+
+
+def describe_unknown(
+    what: str, name: str, known: Iterable[str], where: object = ""
+) -> str:
+    """Return the message about a name that is none of the known ones.
+
+    Parameters
+    ----------
+    what : str
+        Kind of thing that has the names.
+    name : str
+        What was typed.
+    known : iterable of str
+        What could have been meant; all are listed, the nearest is named.
+    where : object, optional
+        File or thing that knows these names.
+    """
+    names = list(known)
+    place = f" in {where}" if str(where) else ""
+    return (
+        f"{what}: expected one of {', '.join(names)}{place}, got '{name}'"
+        f"{suggest(name, names)}"
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smartfilter.basf2_host import IN_BASF2, import_root, open_array, open_object
-from smartfilter.errors import UsageError
+from smartfilter.errors import UsageError, describe_unknown
 from smartfilter.event_type import infer_event_type
 from smartfilter.events import EVENT_TYPES, UNKNOWN_EVENT_TYPE
 from smartfilter.io.datastore import compile_reader, read_particles
@@ -59,9 +59,7 @@ class EventReader:
             If it is not one of `READERS`.
         """
         if reader not in READERS:
-            raise UsageError(
-                f"reader: expected one of {', '.join(READERS)}, got '{reader}'"
-            )
+            raise UsageError(describe_unknown("reader", reader, READERS))
         compiled = reader == "jit" and IN_BASF2
         self._read = compile_reader(import_root()) if compiled else None
 

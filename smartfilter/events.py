@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.errors import InputError
+from smartfilter.errors import InputError, describe_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,8 +114,7 @@ def encode_event_type(name: str) -> int:
         If the name is not one of `EVENT_TYPES`.
     """
     if name not in EVENT_TYPES:
-        expected = ", ".join(EVENT_TYPES)
-        raise InputError(f"event type: expected one of {expected}, got '{name}'")
+        raise InputError(describe_unknown("event type", name, EVENT_TYPES))
     return EVENT_TYPES.index(name)
 
 

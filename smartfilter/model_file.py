@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from smartfilter.errors import ModelFileError, UsageError
+from smartfilter.errors import ModelFileError, UsageError, suggest
 from smartfilter.model_info import ModelInfo
 from smartfilter.models import build
 from smartfilter.onnx_file import read_network
@@ -260,6 +260,7 @@ def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
     except OSError as error:
         raise ModelFileError(
             f"model file: cannot read {path} ({error.strerror})"
+            f"{suggest(str(path), _list_models(path.parent))}"
         ) from error
     records = _unpack(data, str(path))
     if _JSON not in records or _DIGEST not in records:
@@ -276,6 +277,12 @@ def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
         )
     text = records[_JSON].decode(errors="replace")
     return records, ModelInfo.from_json(text, str(path)), digest
+
+
+def _list_models(folder: Path) -> list[str]:
+    """Return the names of the shipped models, and the model files of a folder."""
+    shipped = [path.stem for path in default_model_path().parent.glob("*.pt")]
+    return [*shipped, *map(str, folder.glob("*.pt"))]
 
 
 def _unpack(data: bytes, where: str) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from smartfilter.errors import ModelFileError, UsageError
+from smartfilter.errors import ModelFileError, UsageError, suggest
 from smartfilter.events import EVENT_TYPES
 from smartfilter.graphs import PRESETS
 from smartfilter.model_info import DEFAULT, Calibration, ModelInfo, SkimInfo
@@ -114,7 +114,7 @@ def _number_skims(info: ModelInfo, codes: Mapping[str, int], where: str) -> list
     if foreign:
         raise UsageError(
             f"skim code: expected one of {', '.join(info.skim_names)}, "
-            f"got {', '.join(foreign)}"
+            f"got {', '.join(foreign)}{suggest(foreign[0], info.skim_names)}"
         )
     given = {skim.name: codes.get(skim.name, skim.code) for skim in info.skims}
     numbers = [code for code in given.values() if code is not None]

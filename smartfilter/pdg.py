@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from smartfilter.errors import UsageError
+from smartfilter.errors import UsageError, describe_unknown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,8 +133,7 @@ def load_vocabulary(name: str) -> Vocabulary:
         If there is no such vocabulary.
     """
     if name not in VOCABULARIES:
-        expected = ", ".join(VOCABULARIES)
-        raise UsageError(f"PDG vocabulary: expected one of {expected}, got '{name}'")
+        raise UsageError(describe_unknown("PDG vocabulary", name, VOCABULARIES))
     size, unknown = VOCABULARIES[name]
     file = resources.files("smartfilter") / "data" / f"pdg-tokens-{size}.json"
     return Vocabulary(tuple(json.loads(file.read_text())), unknown)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from smartfilter.errors import UsageError
+from smartfilter.errors import UsageError, describe_unknown
 from smartfilter.events import NO_MOTHER, StatusBit
 
 if TYPE_CHECKING:
@@ -155,8 +155,7 @@ def get_preset(preset: str | Preset) -> Preset:
     if isinstance(preset, Preset):
         return preset
     if preset not in PRESETS:
-        expected = ", ".join(PRESETS)
-        raise UsageError(f"preset: expected one of {expected}, got '{preset}'")
+        raise UsageError(describe_unknown("preset", preset, PRESETS))
     return PRESETS[preset]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from smartfilter import speedup
-from smartfilter.errors import InputError, UsageError
+from smartfilter.errors import InputError, UsageError, describe_unknown
 from smartfilter.io import read_scores
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def find_rates(table: ScoreTable, skim: str) -> ExpectedRates:
         If no event could be scored, or a probability is none.
     """
     if skim not in table.skims:
-        expected = ", ".join(table.skims)
-        raise UsageError(f"skim: expected one of {expected}, got '{skim}'")
+        raise UsageError(describe_unknown("skim", skim, table.skims))
     score = table[f"score_{skim}"].astype(np.float64)
     p = table[f"keep_probability_{skim}"]
     known = np.isfinite(score)

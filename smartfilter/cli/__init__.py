@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from smartfilter import __version__
-from smartfilter.errors import SmartFilterError
+from smartfilter.errors import SmartFilterError, suggest
 
 __all__ = ["COMMANDS", "cli", "main"]
 
@@ -55,11 +55,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, or say which one was meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            nearest = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-            ctx.fail(f"No such command '{args[0]}'{hint}")
+            ctx.fail(f"No such command '{args[0]}'{suggest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(

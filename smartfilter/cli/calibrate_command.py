@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smartfilter.cli.metrics import make_result_tables
-from smartfilter.cli.options import OutputPath
+from smartfilter.cli.options import OutputPath, complete_files, complete_models
 from smartfilter.cli.terminal import emit, json_option, show_progress
 
 if TYPE_CHECKING:
@@ -17,8 +17,10 @@ __all__ = ["command"]
 
 
 @click.command("calibrate")
-@click.argument("model")
-@click.argument("files", nargs=-1, required=True, metavar="DATA...")
+@click.argument("model", shell_complete=complete_models)
+@click.argument(
+    "files", nargs=-1, required=True, metavar="DATA...", shell_complete=complete_files
+)
 @click.option("-o", "--output", type=OutputPath(".pt"), required=True, help="MODEL.pt")
 @click.option(
     "--all-events",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from smartfilter.cli.terminal import emit, json_option, make_table
+from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 __all__ = ["command"]
 
@@ -26,7 +26,8 @@ def command() -> None:
         summarise_decay_table,
     )
 
-    coverage = summarise_decay_table(load_belle2_table())
+    with show_progress("read the decay table", None):
+        coverage = summarise_decay_table(load_belle2_table())
     document = {"particles": [entry._asdict() for entry in coverage]}
     rows = [
         (

@@ -14,6 +14,7 @@ from smartfilter.cli.metrics import (
     make_comparison_tables,
     make_result_tables,
 )
+from smartfilter.cli.options import complete_files
 from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ MODEL_SUFFIXES = (".pt", ".onnx")
 
 
 @click.command("evaluate")
-@click.argument("files", nargs=-1, required=True, metavar="MODEL... DATA...")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="MODEL... DATA...",
+    shell_complete=complete_files,
+)
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option(
     "--t-s", "t_s", type=click.FloatRange(min=0.0), default=100.0, show_default=True

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE, OutputPath
-from smartfilter.cli.terminal import emit, json_option, make_table
+from smartfilter.cli.options import EVENT_TYPE, OutputPath, complete_models
+from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def _parse_codes(
 
 
 @click.command("export")
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=complete_models)
 @click.option(
     "--onnx", "output", type=OutputPath(".onnx"), required=True, help="OUT.onnx"
 )
@@ -70,9 +70,10 @@ def command(
     from smartfilter.onnx_export import export_network
 
     module, info = load_module(model)
-    export = export_network(
-        module, info, output, codes=codes, event_type=event_type, force=force
-    )
+    with show_progress("export", None):
+        export = export_network(
+            module, info, output, codes=codes, event_type=event_type, force=force
+        )
     document = {
         "model": model,
         "output": str(export.network),

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE, decay_table_option
+from smartfilter.cli.options import (
+    EVENT_TYPE,
+    Choice,
+    complete_models,
+    decay_table_option,
+)
 from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
 
 __all__ = ["command"]
@@ -24,11 +29,15 @@ __all__ = ["command"]
 )
 @click.option("--event-type", type=EVENT_TYPE, default="mixed", show_default=True)
 @click.option("--skim", default="feiHadronicB0", show_default=True)
-@click.option("--model", help="Model file, or gcn or subtree.  [gcn]")
+@click.option(
+    "--model",
+    shell_complete=complete_models,
+    help="Model file, or gcn or subtree.  [gcn]",
+)
 @click.option(
     "--mode",
     "modes",
-    type=click.Choice(["threshold", "sample", "official"]),
+    type=Choice(["threshold", "sample", "official"]),
     multiple=True,
     default=["threshold", "sample"],
     show_default=True,
@@ -51,7 +60,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--detector",
-    type=click.Choice(["mock", "geant4"]),
+    type=Choice(["mock", "geant4"]),
     default="mock",
     show_default=True,
     help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
@@ -65,9 +74,7 @@ __all__ = ["command"]
 )
 @decay_table_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option(
-    "--clock", type=click.Choice(["cpu", "wall"]), default="cpu", show_default=True
-)
+@click.option("--clock", type=Choice(["cpu", "wall"]), default="cpu", show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option(

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import click
 
+from smartfilter.cli.options import complete_files
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 __all__ = ["command"]
 
 
 @click.command("merge")
-@click.argument("files", nargs=-1, required=True, metavar="SCORES...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="SCORES...", shell_complete=complete_files
+)
 @click.option(
     "-o",
     "--output",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from smartfilter.errors import suggest
 
 __all__ = [
     "EVENT_TYPE",
+    "Choice",
     "OutputPath",
+    "complete_configs",
+    "complete_files",
+    "complete_models",
     "dask_option",
     "decay_table_option",
     "resume_option",
@@ -17,14 +25,67 @@ __all__ = [
     "workers_option",
 ]
 
-EVENT_TYPE = click.Choice(
-    ["ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar"]
-)
+
+if TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:  # not generic before click 8.2
+    _Choice = click.Choice
+
+
+class Choice(_Choice):
+    """One of several names; a wrong one is answered with the nearest."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the name, or fail as a usage error."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            names = [str(choice) for choice in self.choices]
+            self.fail(
+                f"{error.message.rstrip('.')}{suggest(str(value), names)}", param, ctx
+            )
+
+
+def complete_files(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """Let the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_models(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the names of the shipped models; else files."""
+    folder = resources.files("smartfilter") / "data"
+    names = sorted(f.name[:-3] for f in folder.iterdir() if f.name.endswith(".pt"))
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return found or complete_files(ctx, param, incomplete)
+
+
+def complete_configs(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the names of the shipped training configurations; else files."""
+    folder = Path(str(resources.files("smartfilter") / "training" / "configs"))
+    names = sorted(
+        file.relative_to(folder).with_suffix("").as_posix()
+        for file in folder.rglob("*.yaml")
+    )
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return found or complete_files(ctx, param, incomplete)
+
+
+EVENT_TYPE = Choice(["ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar"])
 """`smartfilter.events.EVENT_TYPES`, which loads NumPy; a test compares the two."""
 
 decay_table_option = click.option(
     "--decay-table",
-    type=click.Choice(["belle2", "pythia"]),
+    type=Choice(["belle2", "pythia"]),
     default="belle2",
     show_default=True,
     help="Branching fractions of DECAY_BELLE2.DEC, or Pythia's own.",

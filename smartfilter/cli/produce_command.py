@@ -8,6 +8,7 @@ import click
 
 from smartfilter.cli.options import (
     EVENT_TYPE,
+    Choice,
     dask_option,
     decay_table_option,
     workers_option,
@@ -33,7 +34,7 @@ __all__ = ["command"]
 @click.option(
     "--detector",
     "kind",
-    type=click.Choice(["mock", "geant4"]),
+    type=Choice(["mock", "geant4"]),
     default="mock",
     show_default=True,
 )

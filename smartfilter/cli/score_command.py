@@ -9,6 +9,9 @@ import click
 
 from smartfilter.cli.options import (
     EVENT_TYPE,
+    Choice,
+    complete_files,
+    complete_models,
     dask_option,
     resume_option,
     skip_bad_files_option,
@@ -33,15 +36,21 @@ __all__ = ["command"]
 
 
 @click.command("score")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=complete_files
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="OUT.parquet or OUT.root"
 )
-@click.option("--model", help="Model file, or gcn or subtree.  [gcn]")
+@click.option(
+    "--model",
+    shell_complete=complete_models,
+    help="Model file, or gcn or subtree.  [gcn]",
+)
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option(
     "--mode",
-    type=click.Choice(["threshold", "sample", "official", "debug"]),
+    type=Choice(["threshold", "sample", "official", "debug"]),
     default="threshold",
     show_default=True,
 )

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smartfilter.cli.options import (
+    Choice,
     OutputPath,
+    complete_files,
     dask_option,
     resume_option,
     skip_bad_files_option,
@@ -33,7 +35,9 @@ _BLOCKS = {"mock": 2_000, "geant4": 200}
 
 
 @click.command("simulate")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=complete_files
+)
 @click.option(
     "-o", "--output", type=OutputPath(".parquet"), required=True, help="OUT.parquet"
 )
@@ -45,7 +49,7 @@ _BLOCKS = {"mock": 2_000, "geant4": 200}
 @click.option(
     "--detector",
     "kind",
-    type=click.Choice(["mock", "geant4"]),
+    type=Choice(["mock", "geant4"]),
     default="mock",
     show_default=True,
     help="geant4: Geant4 transport in a simplified geometry; extra geant4.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartfilter.cli.options import OutputPath
+from smartfilter.cli.options import OutputPath, complete_files
 from smartfilter.cli.retention import make_retention_table
 from smartfilter.cli.terminal import emit, json_option, show_progress
 
@@ -17,7 +17,13 @@ __all__ = ["command"]
 
 
 @click.command("skim")
-@click.argument("files", nargs=-1, required=True, metavar="OBJECTS...")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="OBJECTS...",
+    shell_complete=complete_files,
+)
 @click.option(
     "-o",
     "--output",

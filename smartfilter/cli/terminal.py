@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,20 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-__all__ = ["emit", "json_option", "make_table", "report_skipped", "show_progress"]
+__all__ = [
+    "emit",
+    "is_interactive",
+    "json_option",
+    "make_table",
+    "report_skipped",
+    "show_progress",
+]
 
 SCHEMA_VERSION = 1
 """Version of the JSON documents."""
+
+_WIDTH = 120
+"""Columns of tables that go to a file or a pipe, unless COLUMNS says otherwise."""
 
 
 def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -64,7 +76,8 @@ def emit(document: Mapping[str, Any], *tables: RenderableType) -> None:
         return
     from rich.console import Console
 
-    console = Console(highlight=False)
+    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(highlight=False, width=_WIDTH if fixed else None)
     for table in tables:
         console.print(table)
 
@@ -78,9 +91,11 @@ def make_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns))
+    table = Table(box=box.SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
     for position, name in enumerate(columns):
-        table.add_column(name, justify="left" if position == 0 else "right")
+        table.add_column(
+            name, justify="left" if position == 0 else "right", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return Group(Text(title, style="bold"), table)
@@ -92,6 +107,11 @@ def report_skipped(skipped: Mapping[str, str]) -> None:
         click.echo(f"WARNING: left out: {reason}", err=True)
     if skipped:
         click.echo(f"WARNING: {len(skipped)} files were left out", err=True)
+
+
+def is_interactive() -> bool:
+    """Return whether somebody looks at stderr: bars are for a terminal only."""
+    return sys.stderr.isatty()
 
 
 @contextmanager
@@ -127,7 +147,8 @@ def show_progress(task: str, total: int | None) -> Iterator[Callable[[int], None
 
         def advance(n_events: int) -> None:
             bar.advance(identity, n_events)
-            speed = bar.tasks[0].speed
+            row = bar.tasks[0]
+            speed = row.speed or row.completed / max(row.elapsed or 0.0, 1e-3)
             rate = f"{speed:,.0f} events/s" if speed else ""
             bar.update(identity, rate=rate)
 

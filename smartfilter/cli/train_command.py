@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smartfilter.cli.metrics import make_result_tables
-from smartfilter.cli.options import OutputPath
-from smartfilter.cli.terminal import emit, json_option, show_progress
+from smartfilter.cli.options import OutputPath, complete_configs, complete_files
+from smartfilter.cli.terminal import emit, is_interactive, json_option, show_progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,10 +17,13 @@ __all__ = ["command"]
 
 
 @click.command("train")
-@click.argument("files", nargs=-1, required=True, metavar="DATA...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="DATA...", shell_complete=complete_files
+)
 @click.option("-o", "--output", type=OutputPath(".pt"), required=True, help="MODEL.pt")
 @click.option(
     "--config",
+    shell_complete=complete_configs,
     default="gcn",
     show_default=True,
     help="YAML file or the name of a shipped configuration; a wrong name lists them.",
@@ -93,7 +96,7 @@ def command(
             output,
             settings,
             advance=advance,
-            progress=True,
+            progress=is_interactive(),
             history_file=output.with_suffix(".csv"),
             checkpoint=output.with_suffix(".ckpt"),
             resume=resume,

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE, OutputPath
+from smartfilter.cli.options import (
+    EVENT_TYPE,
+    OutputPath,
+    complete_files,
+    complete_models,
+)
 from smartfilter.cli.terminal import emit, json_option, show_progress
 
 if TYPE_CHECKING:
@@ -59,9 +64,13 @@ class _Points(NamedTuple):
 
 
 @click.command("working-point")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=complete_files
+)
 @click.option(
-    "--model", help="Model file, or gcn or subtree, for labelled FILEs.  [gcn]"
+    "--model",
+    shell_complete=complete_models,
+    help="Model file, or gcn or subtree, for labelled FILEs.  [gcn]",
 )
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option("--t-g", type=TIME, default=1.0, show_default=True, help="Generation.")
@@ -280,7 +289,7 @@ def _score(
 def _join_score_files(paths: Sequence[str], skims: Sequence[str]) -> _Sample:
     import numpy as np
 
-    from smartfilter.errors import UsageError
+    from smartfilter.errors import UsageError, describe_unknown
     from smartfilter.io import read_scores
 
     tables = [read_scores(path) for path in paths]
@@ -293,10 +302,7 @@ def _join_score_files(paths: Sequence[str], skims: Sequence[str]) -> _Sample:
     for path, table in zip(paths, tables, strict=True):
         for name in names:
             if name not in table.skims:
-                raise UsageError(
-                    f"skim: expected one of {', '.join(table.skims)} in {path}, "
-                    f"got '{name}'"
-                )
+                raise UsageError(describe_unknown("skim", name, table.skims, path))
     scores = [np.stack([t[f"score_{name}"] for name in names], axis=1) for t in tables]
     joined = np.concatenate(scores)
     return _Sample(

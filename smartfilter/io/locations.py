@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from smartfilter.errors import InputError, MissingPackageError, UsageError
+from smartfilter.errors import InputError, MissingPackageError, UsageError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,8 @@ def _local(text: str) -> list[Location]:
     if tree is not None and _exists(path):
         return [Location(path, tree)]
     if not glob.has_magic(path):
-        raise InputError(f"input: no such file: '{path}'; check the path")
+        near = suggest(Path(path).name, _list_siblings(path)) or "; check the path"
+        raise InputError(f"input: no such file: '{path}'{near}")
     names = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  absolute and ** too
     files = [Location(name, tree) for name in names if not Path(name).is_dir()]
     for file in files:
@@ -114,6 +115,14 @@ def _local(text: str) -> list[Location]:
     if not files:
         raise InputError(f"input: no file matches '{path}'; check the pattern")
     return files
+
+
+def _list_siblings(path: str) -> list[str]:
+    """Return the names of the files in the folder of a path, as far as it can be read."""
+    try:
+        return [entry.name for entry in Path(path).parent.iterdir()]
+    except OSError:
+        return []
 
 
 def _identity(location: Location) -> tuple[str, str | None]:

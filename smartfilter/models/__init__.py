@@ -22,7 +22,7 @@ import inspect
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from smartfilter.errors import UsageError
+from smartfilter.errors import UsageError, describe_unknown, suggest
 from smartfilter.models.deepset import DeepSet
 from smartfilter.models.flat import FlatMLP
 from smartfilter.models.gatgap import GATGAP
@@ -69,14 +69,13 @@ def build(name: str, **settings: Any) -> nn.Module:
         If there is no such network or setting, or a setting is missing.
     """
     if name not in NETWORKS:
-        expected = ", ".join(NETWORKS)
-        raise UsageError(f"network: expected one of {expected}, got '{name}'")
+        raise UsageError(describe_unknown("network", name, NETWORKS))
     parameters = inspect.signature(NETWORKS[name]).parameters
     unknown = sorted(set(settings) - set(parameters))
     if unknown:
         raise UsageError(
             f"settings of network '{name}': expected some of {', '.join(parameters)}, "
-            f"got {', '.join(unknown)}"
+            f"got {', '.join(unknown)}{suggest(unknown[0], parameters)}"
         )
     required = {k for k, p in parameters.items() if p.default is p.empty}
     missing = sorted(required - set(settings))

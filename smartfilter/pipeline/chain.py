@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smartfilter import framework
-from smartfilter.errors import UsageError
+from smartfilter.errors import UsageError, describe_unknown
 from smartfilter.module import SmartFilter
 from smartfilter.pipeline.detector import Detector
 from smartfilter.pipeline.modules import (
@@ -210,9 +210,7 @@ def open_detector(chain: ChainSettings) -> Iterator[AnyDetector]:
         with Geant4Detector(seed=chain.seed) as detector:
             yield detector
     else:
-        raise UsageError(
-            f"detector: expected one of {', '.join(DETECTORS)}, got '{chain.detector}'"
-        )
+        raise UsageError(describe_unknown("detector", chain.detector, DETECTORS))
 
 
 def run(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smartfilter.errors import UsageError
+from smartfilter.errors import UsageError, describe_unknown
 from smartfilter.events import (
     EVENT_TYPES,
     PARTICLE_COLUMNS,
@@ -92,10 +92,7 @@ class Generator:
         if seed < 0:
             raise UsageError(f"seed: expected a number >= 0, got {seed}")
         if decay_table not in DECAY_TABLES:
-            raise UsageError(
-                f"decay table: expected one of {', '.join(DECAY_TABLES)}, "
-                f"got '{decay_table}'"
-            )
+            raise UsageError(describe_unknown("decay table", decay_table, DECAY_TABLES))
         from smartfilter.pipeline.decay_table import load_belle2_table
         from smartfilter.pipeline.pythia import B_TYPES, make_pythia
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.errors import UsageError
+from smartfilter.errors import UsageError, describe_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -192,8 +192,7 @@ def get_skim(name: str) -> Skim:
     for skim in SKIMS:
         if skim.name == name:
             return skim
-    expected = ", ".join(skim.name for skim in SKIMS)
-    raise UsageError(f"skim: expected one of {expected}, got '{name}'")
+    raise UsageError(describe_unknown("skim", name, [skim.name for skim in SKIMS]))
 
 
 def apply_skims(

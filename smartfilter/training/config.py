@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from smartfilter.errors import MissingPackageError, UsageError
+from smartfilter.errors import MissingPackageError, UsageError, suggest
 from smartfilter.sampling import MAX_WEIGHT
 
 try:
@@ -168,6 +168,7 @@ def read_config(source: str | Path = "gcn", **changes: Any) -> TrainingConfig:
             raise UsageError(
                 f"configuration: expected a YAML file or one of "
                 f"{', '.join(list_configs())}, got '{name}' ({error})"
+                f"{suggest(name, list_configs())}"
             ) from error
     try:
         fields = yaml.safe_load(text) or {}
@@ -188,7 +189,11 @@ def _validate(fields: dict[str, Any], name: str) -> TrainingConfig:
 
 
 def _describe(errors: Iterable[Any]) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}"
-        for e in errors
-    )
+    return "; ".join(_describe_one(error) for error in errors)
+
+
+def _describe_one(error: Any) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key{suggest(key, TrainingConfig.model_fields)}"
+    return f"{key}: {error['msg']}, got {error['input']!r}"

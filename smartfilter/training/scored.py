@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from smartfilter.errors import InputError, UsageError
+from smartfilter.errors import InputError, UsageError, describe_unknown
 from smartfilter.io import open_events
 from smartfilter.training.dataset import read_sample_weight, require_labels
 from smartfilter.training.split import SPLITS, Split
@@ -166,10 +166,8 @@ def _find_skims(scorers: Sequence[Scorer], skims: Sequence[str]) -> tuple[str, .
     for scorer in scorers:
         for name in skims:
             if name not in scorer.info.skim_names:
-                expected = ", ".join(scorer.info.skim_names)
-                raise UsageError(
-                    f"skim: expected one of {expected}, got '{name}' for {scorer.path}"
-                )
+                known = scorer.info.skim_names
+                raise UsageError(describe_unknown("skim", name, known, scorer.path))
     if skims:
         return tuple(skims)
     shared = tuple(

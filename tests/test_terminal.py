@@ -1,0 +1,203 @@
+"""Manners of the command line: spelling, colours, progress, completion, widths."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from smartfilter.cli import COMMANDS, main
+from smartfilter.cli.options import Choice
+from smartfilter.cli.terminal import make_table
+from smartfilter.errors import UsageError, describe_unknown, suggest
+from smartfilter.models import build
+from smartfilter.presets import get_preset
+from smartfilter.training.config import read_config
+
+CALL = "from smartfilter.cli import main; main()"
+SCORE = ["score", "examples/events.root"]
+
+
+def start(*arguments: str, root: Path, **variables: str) -> tuple[str, str]:
+    """Run a command in a pipe; return what it prints on stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", CALL, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env={**os.environ, **variables},
+        check=False,
+    )
+    return done.stdout, done.stderr
+
+
+def start_on_terminal(*arguments: str, root: Path, **variables: str) -> str:
+    """Run a command on a pseudo-terminal; return all that a person would see."""
+    leader, follower = pty.openpty()
+    environment = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "COLUMNS": "100",
+        **variables,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", CALL, *arguments],
+        stdout=follower,
+        stderr=follower,
+        stdin=follower,
+        cwd=root,
+        env=environment,
+    )
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # Linux: the other side is closed
+            break
+        if not part:
+            break
+        seen += part
+    os.close(leader)
+    assert process.wait() == 0, seen.decode()
+    return seen.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "nearest"),
+    [
+        ("scroe", COMMANDS, "score"),
+        ("FEIHADRONICB0", ["feiHadronicB0", "feiHadronicBplus"], "feiHadronicB0"),
+        ("mixd", ["mixed", "charged"], "mixed"),
+    ],
+)
+def test_suggest_names_the_nearest_whatever_the_case(name, known, nearest):
+    assert suggest(name, known) == f"; did you mean '{nearest}'?"
+    assert describe_unknown("thing", name, known, "a.pt").endswith(
+        f" in a.pt, got '{name}'; did you mean '{nearest}'?"
+    )
+
+
+def test_suggest_is_silent_where_nothing_is_near():
+    assert suggest("zzz", ["score"]) == ""
+    assert suggest("", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["scroe"], "score"),
+        ([*SCORE, "--skim", "feihadronicB0"], "feiHadronicB0"),
+        ([*SCORE, "--event-type", "mixd"], "mixed"),
+        ([*SCORE, "--mode", "sampel"], "sample"),
+        ([*SCORE, "--model", "subtre"], "subtree"),
+        (["score", "examples/event.root"], "events.root"),
+        (["train", "a.parquet", "-o", "a.pt", "--config", "gcn-singel"], "gcn-single"),
+        (["measure", "-n", "5", "--skim", "InclusivLambda"], "InclusiveLambda"),
+    ],
+)
+def test_wrong_spelling_is_answered_with_the_nearest(
+    arguments, nearest, project_root, monkeypatch, capfd
+):
+    monkeypatch.chdir(project_root)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code != 0
+    assert f"did you mean '{nearest}'?" in capfd.readouterr().err
+
+
+def test_wrong_option_is_answered_with_the_nearest(capfd):
+    with pytest.raises(SystemExit):
+        main([*SCORE, "--treshold", "0.1"])
+    assert "--threshold" in capfd.readouterr().err
+
+
+def test_wrong_names_in_a_configuration_are_answered_with_the_nearest(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("network: gcn\nbatchsize: 7\n")
+    with pytest.raises(UsageError, match="did you mean 'batch_size'"):
+        read_config(file)
+    with pytest.raises(UsageError, match="did you mean 'transformer'"):
+        build("tranformer")
+    with pytest.raises(UsageError, match="did you mean 'n_units'"):
+        build("gcn", n_features=8, n_tokens=3, nunits=5)
+    with pytest.raises(UsageError, match="did you mean 'smart_background'"):
+        get_preset("smartbackground")
+
+
+def test_choice_accepts_its_names_alone():
+    choice = Choice(["mock", "geant4"])
+    assert choice.convert("geant4", None, None) == "geant4"
+    with pytest.raises(click.BadParameter, match="did you mean 'geant4'"):
+        choice.convert("geant", None, None)
+
+
+def test_pipe_gets_tables_without_colours_or_bars(project_root):
+    out, err = start(*SCORE, root=project_root)
+    assert "events/s" in out
+    assert err == ""
+    assert "\x1b" not in out
+    assert "\r" not in out
+
+
+def test_terminal_gets_a_bar_with_rate_and_remaining_time(project_root):
+    seen = start_on_terminal(*SCORE, root=project_root)
+    assert "400/400" in seen
+    assert re.search(r"[\d,]+ events/s", seen)
+    assert re.search(r"\d:\d\d:\d\d", seen)
+
+
+def test_no_color_on_a_terminal_leaves_no_colour(project_root):
+    """Bold and cursor movements stay; SGR codes 30 to 49 and 90 to 107 are colours."""
+    colour = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)(?:;\d+)*m")
+    assert colour.search(start_on_terminal(*SCORE, root=project_root))
+    seen = start_on_terminal(*SCORE, root=project_root, NO_COLOR="1")
+    assert not colour.search(seen)
+
+
+def test_narrow_table_loses_no_digit():
+    from rich.console import Console
+
+    table = make_table("title", ("", "AUC"), [("mixed", "0.7218±0.0402")])
+    console = Console(width=14)
+    with console.capture() as capture:
+        console.print(table)
+    assert "…" not in capture.get()
+    assert sum(c.isdigit() for c in capture.get()) == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("smartfilter wor", "plain,working-point"),
+        ("smartfilter score examples/ev", "file,examples/ev"),
+        ("smartfilter score --model sub", "plain,subtree"),
+        ("smartfilter score --model my", "file,my"),
+        ("smartfilter train --config lab_report/opt", "plain,lab_report/optimal"),
+        ("smartfilter generate --event-type ta", "plain,taupair"),
+        ("smartfilter score --thresh", "plain,--threshold"),
+    ],
+)
+def test_shell_completion_completes(words, expected, monkeypatch, capfd):
+    monkeypatch.setenv("_SMARTFILTER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit):
+        main([])
+    assert expected in capfd.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_script_is_printed(shell, project_root):
+    if shell == "bash" and not Path("/bin/bash").exists():
+        pytest.skip("click asks bash for its version")
+    variable = {"_SMARTFILTER_COMPLETE": f"{shell}_source"}
+    out, err = start(root=project_root, **variable)
+    assert "smartfilter" in out
+    assert err == ""
