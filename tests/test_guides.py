@@ -133,6 +133,14 @@ def test_guide_to_readers_ends_in_the_scores_of_the_same_events(
     assert "generator particles" in printed
 
 
-def test_guides_are_all_tested_and_each_is_under_two_screens(project_root: Path):
+def test_every_guide_is_followed(project_root: Path):
     pages = sorted(file.stem for file in (project_root / "docs").glob("adding-*.md"))
     assert pages == list(GUIDES)
+
+
+@pytest.mark.parametrize("folder", [".", "docs", "examples", "benchmarks", "steering"])
+def test_links_between_pages_lead_somewhere(project_root: Path, folder: str):
+    for page in (project_root / folder).glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{target} in {page.name}"
