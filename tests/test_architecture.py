@@ -141,3 +141,8 @@ def test_torch_jit_is_called_in_one_place():
 def test_onnx_is_called_in_one_place(call: str, place: str):
     files = PACKAGE.rglob("*.py")
     assert [file.name for file in files if call in file.read_text()] == [place]
+
+
+def test_map_of_rooms_names_every_room(project_root: Path):
+    page = (project_root / "docs" / "architecture.md").read_text()
+    assert [room for room in sorted(LEVEL) if f"`{room}`" not in page] == []

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from smartfilter.cli import main
 from smartfilter.io import open_events, read_scores
 from smartfilter.scoring import Scorer
 from smartfilter.training.split import SPLITS, Split
@@ -91,6 +92,22 @@ def test_walk_through_event_counts_what_plain_loops_count(run: Callable[[str], R
     constant, score, p = map(float, numbers.groups())
     assert p == pytest.approx(min(1.0, constant * score**0.5), abs=2e-3)
     assert float(weight[1]) == pytest.approx(1 / p, rel=2e-3)
+
+
+def test_readme_prints_what_make_score_ends_with(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """All lines but the speed."""
+    root = EXAMPLES.parent
+    monkeypatch.chdir(root)
+    with pytest.raises(SystemExit):
+        main(["score", "examples/events.root", "--skim", "feiHadronicB0"])
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    readme = [line.split() for line in (root / "README.md").read_text().splitlines()]
+    lines = [words for words in printed if words and words[0] != "events/s"]
+    first = readme.index(lines[0])
+    shown = [words for words in readme[first : first + 9] if words]
+    assert shown[: len(lines)] == lines
 
 
 def test_example_events_are_small_and_many():

@@ -18,7 +18,8 @@ def command() -> None:
     approximate, those that fall back to phase space, and what is not mapped at all.
 
     \b
-    Example:
+    Examples:
+      smartfilter decay-table
       smartfilter generate -n 1000 --event-type mixed --decay-table belle2 -o b2.root
     """  # noqa: D301
     from smartfilter.pipeline.decay_table import (

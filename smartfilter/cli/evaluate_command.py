@@ -79,9 +79,9 @@ def command(
     """Evaluate models on labelled events; those they were trained on are left out.
 
     Arguments that end in .pt or .onnx and names of shipped models (gcn, subtree) are
-    models, all others are data. Several models
-    see the same events: those that none of them was trained on. An ONNX network does
-    not know what it was trained on and needs --all-events.
+    models, all others are data. Several models see the same events: those that none of
+    them was trained on. An ONNX network does not know what it was trained on and needs
+    --all-events.
 
     Times are in units of the generation time t_g. One row per skim and event type; the
     figures at the top of the JSON document are those of the first model and skim on the

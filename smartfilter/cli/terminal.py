@@ -31,6 +31,9 @@ SCHEMA_VERSION = 1
 _WIDTH = 120
 """Columns of tables that go to a file or a pipe, unless COLUMNS says otherwise."""
 
+_TEXT_WIDTH = 80
+"""The same of lines of text."""
+
 
 def _remember_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
@@ -79,7 +82,8 @@ def emit(document: Mapping[str, Any], *tables: RenderableType) -> None:
     fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console = Console(highlight=False, width=_WIDTH if fixed else None)
     for table in tables:
-        console.print(table)
+        narrow = fixed and isinstance(table, str)
+        console.print(table, width=_TEXT_WIDTH if narrow else None)
 
 
 def make_table(
