@@ -257,7 +257,7 @@ def summarise(
     ]
     return {
         "schema_version": 1,
-        "data": data,
+        "data": {k: v for k, v in data.items() if k not in ("source", "files")},
         "settings": {**vars(settings), "split": list(settings.split)},
         "networks": sorted(networks, key=lambda entry: -entry["auc"]),
     }

@@ -3,6 +3,7 @@
 python benchmarks/network_table.py output/networks/comparison.json
 python benchmarks/network_table.py benchmarks/results/networks.json \
       --into docs/networks.md
+python benchmarks/network_table.py benchmarks/results/networks.json --short --into README.md
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "insert_text",
     "render_comparison",
     "render_removal",
+    "render_short",
 ]
 
 MARKS = ("<!-- networks: begin -->", "<!-- networks: end -->")
@@ -65,6 +67,23 @@ def render_comparison(document: Mapping[str, Any], limit: Mapping[str, Any]) -> 
         "|" + "---|" * 11,
         *(_render_row(entry) for entry in document["networks"]),
         *_render_limits(limit),
+    ]
+    return "\n".join(lines)
+
+
+def render_short(document: Mapping[str, Any], limit: Mapping[str, Any]) -> str:
+    """Return the table of the README; parameters as of `render_comparison`."""
+    estimate = next(iter(limit["models"].values()))["extrapolated"]
+    rows = [
+        f"| `{entry['name']}` | {entry['auc']:.3f} | {entry['speedup']:.2f} | "
+        f"{entry['sampling_speedup']:.2f} | {entry['events_per_second']:,.0f} |"
+        for entry in document["networks"]
+    ]
+    lines = [
+        "| network | AUC | threshold (A) | sampling (C) | events/s |",
+        "|---|---|---|---|---|",
+        *rows,
+        f"| limit of any network | {estimate['auc']:.3f} | {estimate['speedup']:.1f} | | |",
     ]
     return "\n".join(lines)
 
@@ -166,14 +185,15 @@ def insert_text(path: Path, text: str, marks: Sequence[str] = MARKS) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Put it between the marks of this file.",
 )
-def command(comparison: Path, oracle: Path, into: Path | None) -> None:
+@click.option("--short", is_flag=True, help="The few columns of the README.")
+def command(comparison: Path, oracle: Path, into: Path | None, short: bool) -> None:
     """Print the tables of a comparison."""
     document = json.loads(comparison.read_text())
-    parts = (
-        render_comparison(document, json.loads(oracle.read_text())),
-        render_removal(document),
-    )
+    limit = json.loads(oracle.read_text())
+    parts = (render_comparison(document, limit), render_removal(document))
     text = "\n\n".join(part for part in parts if part)
+    if short:
+        text = render_short(document, limit)
     if into is None:
         click.echo(text)
         return

@@ -204,6 +204,9 @@ def test_network_table_holds_every_network_and_the_limit(compared, tmp_path):
     oracle = json.loads((BENCHMARKS / "results" / "oracle.json").read_text())
     limit = next(iter(oracle["models"].values()))["extrapolated"]
     assert f"extrapolated | {limit['auc']:.3f} ±" in text
+    done = CliRunner().invoke(table.command, [str(comparison), "--short"])
+    assert f"| `{base['name']}` | {base['auc']:.3f} |" in done.output
+    assert f"limit of any network | {limit['auc']:.3f}" in done.output
     ablation = next(
         e for e in document["networks"] if e["name"].startswith("ablations/")
     )
