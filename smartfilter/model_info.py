@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smartfilter.documents import parse_json
 from smartfilter.errors import ModelFileError
 from smartfilter.events import EVENT_TYPES
 from smartfilter.graphs import PRESETS
@@ -207,7 +208,7 @@ class ModelInfo:
             this version's presets and event types.
         """
         try:
-            document = json.loads(text, parse_constant=_refuse_constant)
+            document = parse_json(text, parse_constant=_refuse_constant)
             _check_schema_version(document, where)
             info = _parse(document)
         except KeyError as error:

@@ -16,10 +16,10 @@ pass probability; `read_config` says which constants it takes instead.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from smartfilter.documents import parse_json
 from smartfilter.errors import ModelFileError, UsageError, suggest
 from smartfilter.events import EVENT_TYPES
 from smartfilter.graphs import PRESETS
@@ -152,7 +152,7 @@ def read_config(text: str, where: str) -> OnnxConfig:
         If it is no such document, incomplete, or contradicts itself.
     """
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         max_weight = _read_max_weight(document["maxWeight"])
         vocabulary = _read_vocabulary(document["pdgMapping"])
         skims = _read_skims(document, max_weight)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from smartfilter.documents import parse_json
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import EVENT_TYPES
 from smartfilter.io.output import OutputFile, dump_metadata
@@ -131,7 +131,7 @@ def read_working_point(path: str | Path) -> SavedWorkingPoint:
         If there is no such file, or it is damaged or something else.
     """
     try:
-        document = json.loads(Path(path).read_text())
+        document = parse_json(Path(path).read_text())
         _check_kind(document)
         thresholds, constants = _read_numbers(document)
         digest, event_type = document["model_digest"], document.get("event_type")

@@ -15,7 +15,16 @@ import smartfilter
 PACKAGE = Path(smartfilter.__file__).parent
 
 LAYERS = (
-    {"errors", "pdg", "events", "event_type", "prefetch", "sampling", "speedup"},
+    {
+        "documents",
+        "errors",
+        "pdg",
+        "events",
+        "event_type",
+        "prefetch",
+        "sampling",
+        "speedup",
+    },
     {"io", "decision", "presets", "working_point", "working_point_file"},
     {"graphs", "models"},
     {"model_info"},

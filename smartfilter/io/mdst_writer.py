@@ -17,13 +17,13 @@ branch ``event_type`` (int8, position in `EVENT_TYPES`, -1 unknown) and the obje
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
 import uproot
 
+from smartfilter.documents import parse_json
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import PARTICLE_COLUMNS, StatusBit
 from smartfilter.io.formats import reading
@@ -258,5 +258,5 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
                 f"{', '.join(file.keys(cycle=False)) or 'none'}; "
                 f"smartfilter did not write it"
             )
-        document: dict[str, Any] = json.loads(str(file[METADATA_KEY]))
+        document: dict[str, Any] = parse_json(str(file[METADATA_KEY]))
     return document

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from smartfilter.documents import parse_json
 from smartfilter.errors import InputError
 from smartfilter.io.formats import reading
 from smartfilter.io.output import METADATA_KEY
@@ -111,7 +111,7 @@ class ScoreFile:
         with open_root(self.path) as file:
             names = file.keys(cycle=False)
             stored = str(file[METADATA_KEY]) if METADATA_KEY in names else "{}"
-            document: dict[str, Any] = json.loads(stored)
+            document: dict[str, Any] = parse_json(stored)
             if document.get("kind") != KIND or TREE not in names:
                 raise InputError(
                     f"file '{self.path}': expected a {KIND} file of smartfilter, got a "

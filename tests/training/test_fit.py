@@ -255,7 +255,7 @@ def test_read_config_folders_are_part_of_the_name():
     ("text", "message"),
     [
         ("epochs: 0", "epochs: Input should be greater"),
-        ("epoch: 3", "epoch: Extra inputs"),
+        ("epoch: 3", "there is no such key; did you mean 'epochs'"),
         ("schedule: linear", "schedule"),
         ("- 1", "keys and values"),
         ("a: [", "not YAML"),

@@ -160,7 +160,9 @@ def test_score_labelled_without_test_events_refused(trained, folder, toy_events)
 
 
 def test_score_labelled_unknown_skim_refused(trained, data):
-    with pytest.raises(UsageError, match="expected one of toy, got 'other'"):
+    with pytest.raises(
+        UsageError, match=r"expected one of toy in .*toy\.pt, got 'other'"
+    ):
         score_labelled(data, Scorer(trained.path, device="cpu"), skims=["other"])
 
 
