@@ -7,7 +7,6 @@ gives its items to others.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import socket
@@ -25,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from smartfilter.documents import parse_json
 from smartfilter.errors import (
     DeviceError,
     MissingPackageError,
@@ -364,19 +364,15 @@ def _find_scheduler(address: str) -> str:
     """
     try:
         if address.endswith(".json"):
-            address = str(json.loads(Path(address).read_text())["address"])
+            address = str(parse_json(Path(address).read_text())["address"])
         match = _ADDRESS.fullmatch(address)
         if match is None:
             raise _refuse_scheduler(address, "no tcp://HOST:PORT or tls://HOST:PORT")
         where = match["host"].strip("[]"), int(match["port"])
         socket.create_connection(where, timeout=_CONNECT_SECONDS).close()
-    except (
-        OSError,
-        OverflowError,
-        KeyError,
-        TypeError,
-        json.JSONDecodeError,
-    ) as error:
+    except UsageError:
+        raise
+    except (OSError, OverflowError, KeyError, TypeError, ValueError) as error:
         raise _refuse_scheduler(address, str(error)) from error
     return address
 

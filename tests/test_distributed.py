@@ -197,7 +197,11 @@ def test_open_workers_refuses_what_cannot_be(monkeypatch):
 def test_open_workers_without_a_scheduler_is_a_usage_error(monkeypatch, tmp_path):
     monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 0.5)
     absent = str(tmp_path / "absent.json")
-    for address in ("tcp://127.0.0.1:1", "nonsense://", "h:99999", absent):
+    binary, deep = tmp_path / "binary.json", tmp_path / "deep.json"
+    binary.write_bytes(b"\xa8\xff")
+    deep.write_text("[" * 100_000)
+    files = (absent, str(binary), str(deep))
+    for address in ("tcp://127.0.0.1:1", "nonsense://", "h:99999", *files):
         with (
             pytest.raises(UsageError, match="expected a scheduler"),
             open_workers(address=address),

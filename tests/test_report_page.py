@@ -138,6 +138,7 @@ def test_render_empty_page_is_complete():
     [
         ("{", "got something else"),
         ("[]", "got something else"),
+        ("[" * 100_000, "deeper than 100 levels"),
         ('{"schema_version": 1}', "KeyError: 'detector'"),
         ('{"schema_version": 99}', "expected schema version 1, got 99"),
     ],
@@ -162,6 +163,9 @@ def test_report_wrong_inputs_leave_no_page(folder, tmp_path, capsys):
     (folder / "one.pt").write_bytes(b"none")
     assert call("report", folder) == 4
     assert call("report", folder, "-o", folder / "page.txt") == 2
+    (folder / "measure.png").write_text("no image")
+    assert call("report", folder) == 3
+    assert "expected a PNG image" in capsys.readouterr().err
     assert not list(folder.glob("*.html"))
     (folder / "report.html").write_text("mine")
     assert call("report", folder) == 2

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from smartfilter import __version__
+from smartfilter.documents import parse_json
 from smartfilter.errors import InputError
 from smartfilter.model_file import read_model_info
 from smartfilter.plots.page import Page, PageFigure, PageTable, Section
@@ -33,6 +34,8 @@ __all__ = ["make_report"]
 
 SCHEMA_VERSION = 1
 """Of the documents that are understood."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 _CAPTIONS = {
     "measure": "Predicted and measured speedup, their ratio, and the time per passing "
@@ -100,7 +103,7 @@ def _read_section(
     path: Path, make: Callable[[Mapping[str, Any], Path], Section]
 ) -> Section:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         version = document["schema_version"]
         if version != SCHEMA_VERSION:
             raise InputError(
@@ -119,12 +122,22 @@ def _read_section(
 
 def _find_figures(folder: Path, *names: str) -> list[PageFigure]:
     """Return the figures that lie in the folder."""
-    paths = [(name, folder / f"{name}.png") for name in names]
+    paths = {name: folder / f"{name}.png" for name in names}
     return [
-        PageFigure(_CAPTIONS[name], path.read_bytes())
-        for name, path in paths
+        PageFigure(_CAPTIONS[name], _read_png(path))
+        for name, path in paths.items()
         if path.is_file()
     ]
+
+
+def _read_png(path: Path) -> bytes:
+    content = path.read_bytes()
+    if not content.startswith(_PNG):
+        raise InputError(
+            f"report: expected a PNG image, got something else in '{path}'; make it "
+            "again or remove it"
+        )
+    return content
 
 
 def _describe_measurement(document: Mapping[str, Any], folder: Path) -> Section:
