@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.errors import InputError
 from smartfilter.plots.measurement import STAGES, describe_measurement
-from smartfilter.plots.style import use_style
+from smartfilter.plots.style import require_keys, use_style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,16 +44,11 @@ def draw_costs(document: Mapping[str, Any]) -> Figure:
 
         figure = Figure(figsize=(13.3, 5.4), layout="constrained")
         times, shares = figure.subplots(ncols=2, sharey=True, width_ratios=(1.5, 1.0))
-        try:
+        with require_keys("measurement", "smartfilter measure"):
             _draw_bars(times, shares, document)
             figure.suptitle(
                 describe_measurement(document), x=0.01, ha="left", fontsize="medium"
             )
-        except KeyError as error:
-            raise InputError(
-                f"measurement: expected the key {error}, got a document without it; "
-                "make it again with smartfilter measure"
-            ) from error
     return figure
 
 

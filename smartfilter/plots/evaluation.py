@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from smartfilter.errors import InputError
 from smartfilter.plots.evaluation_bias import (
     draw_bias,
     draw_divergence,
     draw_weights,
 )
-from smartfilter.plots.style import COLOURS, GREY, use_style
+from smartfilter.plots.style import COLOURS, GREY, require_keys, use_style
 from smartfilter.training.history import find_history
 
 if TYPE_CHECKING:
@@ -103,14 +102,8 @@ def draw_figures(
         "divergence": draw_divergence,
         "history": draw_history,
     }
-    try:
-        with use_style():
-            return {name: drawing[name](document) for name in names}
-    except KeyError as error:
-        raise InputError(
-            f"evaluation: expected the key {error}, got a document without it; "
-            "make it again with smartfilter evaluate -o"
-        ) from error
+    with require_keys("evaluation", "smartfilter evaluate -o"), use_style():
+        return {name: drawing[name](document) for name in names}
 
 
 def _list_models(document: Mapping[str, Any]) -> Iterator[_Model]:

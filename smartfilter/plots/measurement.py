@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.errors import InputError
-from smartfilter.plots.style import COLOURS, GREY, use_style
+from smartfilter.plots.style import COLOURS, GREY, require_keys, use_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,18 +74,13 @@ def draw_measurement(document: Mapping[str, Any]) -> Figure:
         ratio = figure.add_subplot(grid[1, 0], sharex=curves)
         sampling_ratio = figure.add_subplot(grid[1, 1], sharex=sampling, sharey=ratio)
         costs = figure.add_subplot(grid[:, 2])
-        try:
+        with require_keys("measurement", "smartfilter measure"):
             _draw_thresholds(curves, ratio, document)
             _draw_sampling(sampling, sampling_ratio, document)
             _draw_costs(costs, document)
             figure.suptitle(
                 describe_measurement(document), x=0.01, ha="left", fontsize="medium"
             )
-        except KeyError as error:
-            raise InputError(
-                f"measurement: expected the key {error}, got a document without it; "
-                "make it again with smartfilter measure"
-            ) from error
         for axes in (curves, sampling):
             axes.tick_params(labelbottom=False)
         for axes in (sampling, sampling_ratio):

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from smartfilter.errors import MissingPackageError
+from smartfilter.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["COLOURS", "GREY", "require_packages", "use_style"]
+__all__ = ["COLOURS", "GREY", "require_keys", "require_packages", "use_style"]
 
 COLOURS = {
     "blue": "#5790fc",
@@ -52,6 +52,31 @@ def require_packages() -> None:
     for package in ("matplotlib", "mplhep"):
         if find_spec(package) is None:
             raise MissingPackageError(package, "plot")
+
+
+@contextmanager
+def require_keys(what: str, command: str) -> Iterator[None]:
+    """Refuse a document that lacks what is drawn.
+
+    Parameters
+    ----------
+    what : str
+        What the document describes.
+    command : str
+        What makes it.
+
+    Raises
+    ------
+    InputError
+        In place of a `KeyError`.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise InputError(
+            f"{what}: expected the key {error}, got a document without it; "
+            f"make it again with {command}"
+        ) from error
 
 
 @contextmanager
