@@ -32,7 +32,7 @@ LAYERS = (
     {"onnx_file"},
     {"model_file", "onnx_export"},
     {"scoring", "model_rebuild"},
-    {"distributed", "campaign"},
+    {"cluster", "distributed", "campaign"},
     {"bulk", "rates", "decay_tree", "framework", "basf2_host", "score_lookup"},
     {"contents", "event_reader", "filter_counts", "score_files"},
     {"module", "training_writer", "pipeline", "training"},

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import pytest
 
-from smartfilter import distributed
+from smartfilter import cluster, distributed
 from smartfilter.distributed import (
     ITEMS_PER_WORKER,
     Staged,
@@ -195,7 +195,7 @@ def test_open_workers_refuses_what_cannot_be(monkeypatch):
 
 @needs_dask
 def test_open_workers_without_a_scheduler_is_a_usage_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.5)
     absent = str(tmp_path / "absent.json")
     binary, deep = tmp_path / "binary.json", tmp_path / "deep.json"
     binary.write_bytes(b"\xa8\xff")
@@ -221,7 +221,7 @@ def test_open_workers_that_do_not_start_is_a_device_error(monkeypatch, worker, r
     """A process that ends at once, and one that never answers."""
     command = [sys.executable, "-c", worker]
     monkeypatch.setattr("multiprocessing.spawn.get_command_line", lambda **_: command)
-    monkeypatch.setattr(distributed, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(cluster, "START_SECONDS", 1.0)
     with (
         pytest.raises(DeviceError, match=rf"2 processes.*\({reason}.*--workers 1"),
         open_workers(2),
@@ -233,8 +233,8 @@ def test_open_workers_that_do_not_start_is_a_device_error(monkeypatch, worker, r
 def test_open_workers_waits_for_nothing_longer_than_it_says(monkeypatch):
     never = threading.Event()
     monkeypatch.setattr("distributed.LocalCluster", lambda **_: never.wait(60))
-    monkeypatch.setattr(distributed, "_START_SECONDS", 0.1)
-    monkeypatch.setattr(distributed, "_END_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "START_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "_END_SECONDS", 0.1)
     with pytest.raises(DeviceError, match="no answer"), open_workers(2):
         pass
     never.set()
