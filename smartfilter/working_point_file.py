@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from smartfilter.documents import parse_json
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import EVENT_TYPES
-from smartfilter.io.output import OutputFile, dump_metadata
+from smartfilter.io.output import TextFile, dump_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ class SavedWorkingPoint(NamedTuple):
             )
 
 
-class WorkingPointWriter(OutputFile):
+class WorkingPointWriter(TextFile):
     """Writes a working point; the file appears when it is complete.
 
     Parameters
@@ -104,22 +104,12 @@ class WorkingPointWriter(OutputFile):
         If the file exists and ``force`` is false, or the folder does not exist.
     """
 
-    def __init__(self, path: str | Path, *, force: bool = False) -> None:
-        super().__init__(path, force=force)
-        self._text = ""
-
     def write(self, point: SavedWorkingPoint, details: Mapping[str, Any]) -> None:
         """Set the content: what is read back, and whatever else is worth keeping."""
         self._check_open()
         head = {"kind": KIND, "schema_version": SCHEMA_VERSION, **point._asdict()}
         head["by_event_type"] = {k: p._asdict() for k, p in point.by_event_type.items()}
-        self._text = dump_metadata({**head, "details": dict(details)})
-
-    def _finish(self) -> None:
-        self._temporary.write_text(self._text + "\n")
-
-    def _abandon(self) -> None:
-        """Nothing is open."""
+        self.text = dump_metadata({**head, "details": dict(details)}) + "\n"
 
 
 def read_working_point(path: str | Path) -> SavedWorkingPoint:

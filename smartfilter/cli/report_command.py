@@ -38,15 +38,14 @@ def command(folder: Path, output: Path | None, force: bool) -> None:
       smartfilter evaluate model.pt 'datasets/*.parquet' -o output && smartfilter report output
       smartfilter report models/ -o models.html
     """  # noqa: D301
-    from smartfilter.io.output import check_output
-    from smartfilter.plots.page import PageFile, render
+    from smartfilter.io.output import TextFile
+    from smartfilter.plots.page import render
     from smartfilter.plots.report import make_report
 
     target = folder / "report.html" if output is None else output
-    check_output(target, force=force)
-    page = make_report(folder)
-    with PageFile(target, render(page), force=force):
-        pass
+    with TextFile(target, force=force) as file:
+        page = make_report(folder)
+        file.text = render(page)
     figures = sum(len(section.figures) for section in page.sections)
     tables = sum(len(section.tables) for section in page.sections)
     document = {

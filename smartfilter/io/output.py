@@ -27,6 +27,7 @@ __all__ = [
     "METADATA_KEY",
     "EventBuffer",
     "OutputFile",
+    "TextFile",
     "check_output",
     "dump_metadata",
     "find_temporaries",
@@ -220,6 +221,32 @@ class OutputFile(ABC):
         self.discard()
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise _describe_failure(self.path, error) from error
+
+
+class TextFile(OutputFile):
+    """A text file that is complete or absent.
+
+    Parameters
+    ----------
+    path : str or Path
+    force : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    UsageError
+        As `OutputFile`.
+    """
+
+    def __init__(self, path: str | Path, *, force: bool = False) -> None:
+        super().__init__(path, force=force)
+        self.text = ""
+
+    def _finish(self) -> None:
+        self._temporary.write_text(self.text, encoding="utf-8")
+
+    def _abandon(self) -> None:
+        """Nothing is open."""
 
 
 class EventBuffer:

@@ -9,13 +9,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from smartfilter.errors import MissingPackageError
-from smartfilter.io.output import OutputFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-__all__ = ["Page", "PageFigure", "PageFile", "PageTable", "Section", "render"]
+__all__ = ["Page", "PageFigure", "PageTable", "Section", "render"]
 
 
 @dataclass(frozen=True)
@@ -107,30 +105,3 @@ def render(page: Page) -> str:
     template = resources.files("smartfilter.plots") / "templates" / "page.html"
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     return environment.from_string(template.read_text()).render(page=page)
-
-
-class PageFile(OutputFile):
-    """An HTML file that is complete or absent.
-
-    Parameters
-    ----------
-    path : Path
-    text : str
-    force : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    UsageError
-        If the file exists and ``force`` is false, or the folder does not exist.
-    """
-
-    def __init__(self, path: Path, text: str, *, force: bool) -> None:
-        super().__init__(path, force=force)
-        self._text = text
-
-    def _finish(self) -> None:
-        self._temporary.write_text(self._text, encoding="utf-8")
-
-    def _abandon(self) -> None:
-        """There is nothing open."""

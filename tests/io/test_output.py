@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from smartfilter.errors import UsageError
-from smartfilter.io.output import OutputFile, find_temporaries
+from smartfilter.io.output import OutputFile, TextFile, find_temporaries
 
 
-class TextFile(OutputFile):
+class WordFile(OutputFile):
     """Writes one word."""
 
     def __init__(self, path: Path, word: str, *, force: bool = False) -> None:
@@ -27,7 +27,7 @@ class TextFile(OutputFile):
 
 def test_output_of_two_runs_is_that_of_the_first_to_finish(tmp_path):
     path = tmp_path / "out.txt"
-    first, second = TextFile(path, "first"), TextFile(path, "second")
+    first, second = WordFile(path, "first"), WordFile(path, "second")
     second.close()
     with pytest.raises(UsageError, match="made by another run meanwhile"):
         first.close()
@@ -37,8 +37,8 @@ def test_output_of_two_runs_is_that_of_the_first_to_finish(tmp_path):
 
 def test_output_with_force_replaces_what_appears(tmp_path):
     path = tmp_path / "out.txt"
-    first = TextFile(path, "first", force=True)
-    TextFile(path, "second").close()
+    first = WordFile(path, "first", force=True)
+    WordFile(path, "second").close()
     first.close()
     assert path.read_text() == "first"
 
@@ -49,14 +49,14 @@ def test_output_where_there_are_no_links_is_moved(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     path = tmp_path / "out.txt"
-    TextFile(path, "word").close()
+    WordFile(path, "word").close()
     assert path.read_text() == "word"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_output_on_a_full_disk_is_a_usage_error_and_leaves_nothing(tmp_path):
     with pytest.raises(UsageError, match="No space left on device"):  # noqa: PT012, SIM117
-        with TextFile(tmp_path / "out.txt", "word") as file:
+        with WordFile(tmp_path / "out.txt", "word") as file:
             assert file.path.name == "out.txt"
             raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
@@ -69,3 +69,18 @@ def test_find_temporaries_finds_those_of_this_output_alone(tmp_path):
         path.touch()
     assert find_temporaries(tmp_path, "a", ".root") == [mine]
     assert set(find_temporaries(tmp_path, r"\w+", ".root")) == {mine, other}
+
+
+def test_text_file_is_complete_or_absent(tmp_path):
+    path = tmp_path / "a.txt"
+    with TextFile(path) as file:
+        file.text = "Bücher\n"
+        assert not path.exists()
+    assert path.read_text(encoding="utf-8") == "Bücher\n"
+    with pytest.raises(RuntimeError), TextFile(path, force=True) as file:
+        file.text = "other"
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert path.read_text(encoding="utf-8") == "Bücher\n"
+    with pytest.raises(UsageError, match="exists"):
+        TextFile(path)
