@@ -222,8 +222,7 @@ class PartStore:
         path = self.folder / f"{key}.npz"
         with reading(path), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        document = json.loads(arrays.pop(_DOCUMENT).tobytes())
-        return Part(arrays, document)
+            return Part(arrays, json.loads(arrays.pop(_DOCUMENT).tobytes()))
 
     def load_document(self, key: str) -> dict[str, Any]:
         """Return the document of a part, without reading the rest.

@@ -118,6 +118,18 @@ def test_part_store_refuses_a_part_whose_bytes_changed(tmp_path):
         store.load("a")
 
 
+@pytest.mark.parametrize("arrays", [{}, {"document": np.frombuffer(b"{", np.uint8)}])
+def test_part_store_refuses_a_part_without_its_document(tmp_path, arrays):
+    output = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        fail_after(output, "a")
+    with PartStore(output, {}, resume=True) as store:
+        np.savez(store.folder / "a.npz", x=np.arange(3), **arrays)
+        for load in (store.load, store.load_document):
+            with pytest.raises(InputError, match="cannot be read"):
+                load("a")
+
+
 def test_part_store_refuses_an_existing_output_before_work(tmp_path):
     output = tmp_path / "out.parquet"
     output.write_text("mine")
