@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,8 +142,10 @@ def _join_metadata(
         return sum(int(file.metadata.get(name, 0)) for file in files)
 
     def collect(name: str) -> list[Any]:
-        """Return the different values, in order."""
-        return list(dict.fromkeys(file.metadata.get(name) for file in files))
+        """Return the different values, in order; a merged file has several."""
+        found = (file.metadata.get(name) for file in files)
+        values = (v if isinstance(v, list) else [v] for v in found)
+        return list(dict.fromkeys(chain.from_iterable(values)))
 
     seeds, versions = collect("seed"), collect("version")
     return {

@@ -149,6 +149,20 @@ def test_merge_scores_allows_what_one_file_repeats(tmp_path):
     assert len(read_scores(tmp_path / "all.parquet")) == 10
 
 
+def test_merge_scores_of_merged_files_is_that_of_all(tmp_path):
+    paths = [write(tmp_path / f"{k}.parquet", 3, first=10 * k) for k in range(4)]
+    halves = [tmp_path / "ab.parquet", tmp_path / "cd.root"]
+    for half, pair in zip(halves, (paths[:2], paths[2:]), strict=True):
+        merge_scores(pair, half)
+    twice = merge_scores(halves, tmp_path / "twice.parquet")
+    once = merge_scores(paths, tmp_path / "once.parquet")
+    assert twice["seed"] == once["seed"] == [0, 10, 20, 30]
+    for name in ("n_generated", "n_kept", "event_types", "version", "thresholds"):
+        assert twice[name] == once[name]
+    rows = [read_scores(tmp_path / f"{n}.parquet")["event"] for n in ("once", "twice")]
+    assert rows[0].tolist() == rows[1].tolist()
+
+
 def test_merge_scores_into_an_existing_file_needs_force(tmp_path):
     path = write(tmp_path / "a.parquet", 5)
     output = tmp_path / "all.parquet"
