@@ -17,7 +17,13 @@ from smartfilter.errors import UsageError
 from smartfilter.io import open_events
 from smartfilter.model_file import default_model_path, find_model, load_module
 from smartfilter.models import build, count_parameters
-from smartfilter.models.kinematics import BEAMS, N_EVENT, N_NODE, Kinematics
+from smartfilter.models.kinematics import (
+    BEAMS,
+    LIGHT,
+    N_EVENT,
+    N_NODE,
+    Kinematics,
+)
 from smartfilter.models.trees import (
     add_up,
     count_ancestors,
@@ -157,14 +163,15 @@ def test_kinematics_of_a_whole_b_gives_its_mass_and_r2():
     assert node.shape == (3, N_NODE)
     assert event.shape == (1, N_EVENT)
     assert beauty[:, 0].tolist() == [1, 0, 0]
-    mass, constrained, difference, *_ = node[0, -6:].tolist()
-    assert mass == pytest.approx(math.log1p(total.mass), abs=1e-3)
+    mass, constrained, difference, *_ = node[0, -10:-4].tolist()
+    soft = math.hypot(total.mass, LIGHT) - LIGHT
+    assert mass == pytest.approx(math.log1p(soft), abs=1e-3)
     assert constrained == pytest.approx(0.2 * 0.5 * beams.mass, abs=1e-3)
     energies = math.hypot(p, 0.4937) + math.hypot(p, 0.1396)
     assert difference == pytest.approx(
         math.asinh(energies - 0.5 * beams.mass), abs=1e-3
     )
-    assert node[0, -2] == 1.0
+    assert node[0, -6] == 1.0
     assert event[0, -4] == pytest.approx(1.0, abs=1e-4)  # two back to back: H2 = H0
 
 

@@ -23,9 +23,12 @@ BEAMS = (11.006, 0.457, 0.0, 2.999)
 """(E, px, py, pz) of the colliding beams, GeV, lab frame: HER 7.004 GeV, LER 4.002 GeV,
 crossing angle 83 mrad (basf2, ``beamparameters``)."""
 
-COS_BACKWARD, COS_FORWARD = -0.8660, 0.9563
-"""Polar angles of 150 and 17 degrees: the acceptance of the drift chamber (Belle II
-Technical Design Report, arXiv:1011.0352)."""
+TRACK_ANGLES, PHOTON_ANGLES = (17.0, 150.0), (12.4, 155.1)
+"""Polar angles in degrees: the acceptance of the drift chamber and of the calorimeter
+(Belle II Technical Design Report, arXiv:1011.0352)."""
+
+SLOW, LIGHT = 0.01, 0.1
+"""GeV: directions of slower particles and smaller masses would be nothing but rounding."""
 
 TRACK_PT, PHOTON_ENERGY = 0.1, 0.05
 """GeV: below it a charged particle curls up, a photon is lost in background."""
@@ -39,15 +42,20 @@ _KINDS = (
     ("lepton", (11, 13)),
     ("proton", (2212,)),
     ("beauty", (511, 521)),
+    ("pi0", (111,)),
+    ("k_short", (310,)),
+    ("d", (411, 421)),
+    ("dstar", (413, 423)),
 )
 """Columns of the table of tokens after the charge."""
 
 _COUNTS = 9
 _SUMS = _COUNTS + 8
-N_NODE = 21 + 2 * _SUMS + 6
+_WHOLE = 4
+N_NODE = 25 + 2 * _SUMS + 6 + _WHOLE
 """Features per node."""
 
-N_EVENT = _SUMS + 4
+N_EVENT = _SUMS + _WHOLE + 4
 """Features per event."""
 
 
@@ -136,7 +144,9 @@ class Kinematics(nn.Module):
         self.register_buffer("tokens", tokens)
         self.register_buffer("boost", boost)
         # Scripts know attributes, not constants of a file.
-        self.backward, self.forward_limit = COS_BACKWARD, COS_FORWARD
+        self.track_from, self.track_to = TRACK_ANGLES
+        self.photon_from, self.photon_to = PHOTON_ANGLES
+        self.slow, self.light = SLOW, LIGHT
         self.track_pt, self.photon_energy = TRACK_PT, PHOTON_ENERGY
         self.half_energy = 0.5 * sqrt(BEAMS[0] ** 2 - sum(p * p for p in BEAMS[1:]))
 
@@ -174,13 +184,14 @@ class Kinematics(nn.Module):
         pt = _size(lab[:, 1:3])
         momentum = _size(lab[:, 1:4])
         momentum_cm = _size(cm[:, 1:4])
-        cosine = lab[:, 3:4] / momentum.clamp(min=1e-6)
-        inside = ((cosine > self.backward) & (cosine < self.forward_limit)).to(x.dtype)
+        angle = torch.rad2deg(torch.atan2(pt, lab[:, 3:4]))
+        inside = self._is_between(angle, self.track_from, self.track_to)
+        hit = self._is_between(angle, self.photon_from, self.photon_to)
         n_daughters = add_up(torch.ones_like(pt), daughters)
         final = (n_daughters == 0).to(x.dtype)
         seen_track = final * track * inside * (pt > self.track_pt).to(x.dtype)
         seen_photon = (
-            final * photon * inside * (lab[:, 0:1] > self.photon_energy).to(x.dtype)
+            final * photon * hit * (lab[:, 0:1] > self.photon_energy).to(x.dtype)
         )
         seen = seen_track + seen_photon
         lost_track = final * track - seen_track
@@ -205,32 +216,45 @@ class Kinematics(nn.Module):
         )
         below = add_up(leaf, descendants)
         mother_below = add_up(below, mother)
-        place = x[:, 0:4]
+        whole = (below[:, 5:9].sum(dim=1, keepdim=True) == 0).to(x.dtype)
+        complete = whole * (1.0 - final) * kind[:, 9:13]
+        complete_below = add_up(complete, descendants)
+        distance = torch.minimum(angle - self.track_from, self.track_to - angle)
+        place = x[:, 0:4].clamp(-1e6, 1e6)
         node = torch.cat(
             [
                 torch.asinh(place * 10.0),
+                torch.asinh(_size(place[:, 1:3]) * 10.0),
+                ((pt - 0.05) * 5.0).clamp(0.0, 1.0),
+                (distance * 0.05).clamp(-1.0, 1.0),
                 torch.log1p(lab[:, 0:1].abs()),
                 torch.log1p(momentum),
                 torch.log1p(pt),
                 torch.log1p(cm[:, 0:1].abs()),
                 torch.log1p(momentum_cm),
-                lab[:, 1:4] / momentum.clamp(min=1e-6),
-                cm[:, 1:4] / momentum_cm.clamp(min=1e-6),
+                lab[:, 1:4] / momentum.clamp(min=self.slow),
+                cm[:, 1:4] / momentum_cm.clamp(min=self.slow),
                 charge,
                 inside,
+                hit,
                 final,
                 seen,
                 n_daughters * 0.2,
                 0.1 * count_ancestors(descendants, x),
                 self._scale(below),
                 self._scale(mother_below),
-                self._combine(below),
+                self._combine(below, whole),
+                torch.log1p(complete_below),
             ],
             dim=1,
         )
         total = pool_sum(leaf, offsets)
         event = torch.cat(
-            [self._scale(total), self._shape(seen * cm, seen * momentum_cm, offsets)],
+            [
+                self._scale(total),
+                torch.log1p(pool_sum(complete, offsets)),
+                self._shape(seen * cm, seen * momentum_cm, offsets),
+            ],
             dim=1,
         )
         return node, event, kind[:, 8:9]
@@ -240,15 +264,17 @@ class Kinematics(nn.Module):
         counts, rest = sums[:, :9], sums[:, 9:]
         return torch.cat([torch.log1p(counts), torch.asinh(rest)], dim=1)
 
-    def _combine(self, below: Tensor) -> Tensor:
+    def _is_between(self, angle: Tensor, low: float, high: float) -> Tensor:
+        return ((angle > low) & (angle < high)).to(angle.dtype)
+
+    def _combine(self, below: Tensor, whole: Tensor) -> Tensor:
         """Return visible mass, Mbc, energy difference and whether nothing is lost."""
         energy = below[:, 10:11]
         p2 = below[:, 11:14].square().sum(dim=1, keepdim=True)
-        mass = (energy.square() - p2).clamp(min=0.0).sqrt()
+        mass2 = (energy.square() - p2).clamp(min=0.0)
+        mass = (mass2 + self.light * self.light).sqrt() - self.light
         constrained = (self.half_energy * self.half_energy - p2).clamp(min=0.0).sqrt()
         difference = energy - self.half_energy
-        lost = below[:, 5:9].sum(dim=1, keepdim=True)
-        whole = (lost == 0).to(below.dtype)
         return torch.cat(
             [
                 torch.log1p(mass),

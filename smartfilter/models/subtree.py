@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from smartfilter.errors import UsageError
 from smartfilter.events import EVENT_TYPES
 from smartfilter.models.kinematics import N_EVENT, N_NODE, Kinematics
-from smartfilter.models.layers import EventTypeEmbedding, count_nodes
+from smartfilter.models.layers import EventTypeEmbedding, count_nodes, is_exporting
 from smartfilter.models.scaling import RunningStandardise
 from smartfilter.models.trees import (
     Links,
@@ -17,6 +17,7 @@ from smartfilter.models.trees import (
     find_descendants,
     find_mother,
     pool_sum,
+    select_rows,
 )
 
 __all__ = ["SubtreeNetwork"]
@@ -57,24 +58,50 @@ class _Block(nn.Module):
 
 
 class _AttentionPool(nn.Module):
-    """Weighted means over the nodes of an event; every head has its own weights."""
+    """Weighted means and sums over the nodes of an event, and over the subtree of each B.
+
+    Every head has its own weights.
+    """
 
     def __init__(self, n_units: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.score = nn.Linear(n_units, n_heads)
         self.value = nn.Linear(n_units, n_units)
+        self.beauty = nn.Linear(3 * n_units, n_units)
 
-    def forward(self, h: Tensor, offsets: Tensor) -> Tensor:
-        """Return the means, shape (n_events, n_units); zeros without nodes."""
-        weight = torch.exp(self.score(h).clamp(-8.0, 8.0))
+    def forward(
+        self, h: Tensor, descendants: Links, beauty: Tensor, offsets: Tensor
+    ) -> Tensor:
+        """Return what is gathered, shape (n_events, 4 * n_units); zeros without nodes."""
         value = self.value(h)
         width = value.shape[1] // self.n_heads
+        weight = torch.exp(self.score(h).clamp(-8.0, 8.0))
         spread = weight.repeat_interleave(width, dim=1)
-        total = pool_sum(torch.cat([spread * value, weight], dim=1), offsets)
-        n_units = value.shape[1]
-        norm = total[:, n_units:].repeat_interleave(width, dim=1)
-        return total[:, :n_units] / norm.clamp(min=1e-6)
+        terms = torch.cat([spread * value, value, weight], dim=1)
+        event = self._divide(pool_sum(terms, offsets), 0.1)
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            exporting = is_exporting()
+            if exporting:
+                below = self._divide(add_up(terms, descendants), 0.2)
+                one = self._describe(below, h) * beauty
+                both = torch.cat([one, one.square()], dim=1)
+                return torch.cat([event, both.sum(dim=0, keepdim=True)], dim=1)
+        rows = torch.nonzero(beauty.squeeze(1)).squeeze(1)
+        below = self._divide(add_up(terms, select_rows(descendants, rows)), 0.2)
+        one = self._describe(below, h[rows])
+        both = torch.cat([one, one.square()], dim=1)
+        of_event = torch.searchsorted(rows, offsets)
+        return torch.cat([event, pool_sum(both, of_event)], dim=1)
+
+    def _divide(self, sums: Tensor, scale: float) -> Tensor:
+        n_units = (sums.shape[1] - self.n_heads) // 2
+        norm = sums[:, 2 * n_units :].repeat_interleave(n_units // self.n_heads, dim=1)
+        mean = sums[:, :n_units] / norm.clamp(min=1e-6)
+        return torch.cat([mean, scale * sums[:, n_units : 2 * n_units]], dim=1)
+
+    def _describe(self, below: Tensor, h: Tensor) -> Tensor:
+        return torch.nn.functional.gelu(self.beauty(torch.cat([below, h], dim=1)))
 
 
 class SubtreeNetwork(nn.Module):
@@ -153,7 +180,6 @@ class SubtreeNetwork(nn.Module):
         self.blocks = nn.ModuleList(_Block(n_units, n_hidden) for _ in range(n_blocks))
         self.norm = nn.LayerNorm(n_units)
         self.pool = _AttentionPool(n_units, n_heads)
-        self.beauty = nn.Linear(n_units, n_units)
         self.event_type = EventTypeEmbedding(len(EVENT_TYPES), n_event_type)
         n_pooled = 4 * n_units + N_EVENT + 1 + n_event_type
         self.head = nn.Sequential(
@@ -187,12 +213,9 @@ class SubtreeNetwork(nn.Module):
         for block in self.blocks:
             h = block(h, descendants, daughters, above)
         h = self.norm(h)
-        of_b = torch.nn.functional.gelu(self.beauty(h)) * beauty
         pooled = torch.cat(
             [
-                self.pool(h, offsets),
-                0.1 * pool_sum(h, offsets),
-                pool_sum(torch.cat([of_b, of_b.square()], dim=1), offsets),
+                self.pool(h, descendants, beauty, offsets),
                 event,
                 torch.log1p(count_nodes(offsets, x)),
                 self.event_type(event_type),

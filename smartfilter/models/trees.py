@@ -22,6 +22,7 @@ __all__ = [
     "find_descendants",
     "find_mother",
     "pool_sum",
+    "select_rows",
 ]
 
 
@@ -100,6 +101,30 @@ def find_mother(mother: Tensor, like: Tensor) -> Links:
             return _hold(pairs.to(like.dtype))
     daughter = torch.nonzero(has_mother).squeeze(1)
     return _compress(daughter, mother[daughter], n_nodes)
+
+
+def select_rows(links: Links, rows: Tensor) -> Links:
+    """Return the links of these nodes alone: one row for each of them.
+
+    Parameters
+    ----------
+    links : Links
+        Without ``matrix``.
+    rows : Tensor of int64, shape (n_rows,)
+    """
+    n_nodes, n_links = links.start.shape[0], links.node.shape[0]
+    end = torch.cat([links.start[1:], links.start.new_full((1,), n_links)])
+    counts = (end - links.start)[rows]
+    start = torch.cumsum(counts, 0) - counts
+    first = torch.repeat_interleave(links.start[rows] - start, counts)
+    node = links.node[first + torch.arange(first.shape[0], device=rows.device)]
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return Links(node, start, links.back_node, links.back_start, links.matrix)
+    row = torch.repeat_interleave(
+        torch.arange(rows.shape[0], device=rows.device), counts
+    )
+    backward = _sort_rows(node, row, n_nodes)
+    return Links(node, start, backward[0], backward[1], links.matrix)
 
 
 def count_ancestors(descendants: Links, like: Tensor) -> Tensor:
