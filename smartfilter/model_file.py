@@ -102,7 +102,7 @@ class LoadedModel:
 
 def default_model_path() -> Path:
     """Return the path of the model file that smartfilter ships."""
-    return Path(str(resources.files("smartfilter") / "data" / "gcn.pt"))
+    return Path(str(resources.files("smartfilter") / "data" / "subtree.pt"))
 
 
 def find_model(name: str | Path) -> Path:

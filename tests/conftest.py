@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from smartfilter.distributed import Workers, open_workers
+from smartfilter.events import PARTICLE_COLUMNS, Events, offsets_from_counts
 from smartfilter.graphs import PRESETS
+from smartfilter.io import LabelledWriter
 from smartfilter.model_file import save_model
 from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
 from smartfilter.pdg import load_vocabulary
@@ -93,3 +96,29 @@ def wait_for_parts() -> Callable[[Path, int], None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def labelled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of 400 labelled events; those that pass have more particles."""
+    rng = np.random.default_rng(0)
+    passes = rng.random(400) < 0.3
+    counts = np.where(passes, 9, 5)
+    offsets = offsets_from_counts(counts)
+    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+    columns = {
+        name: rng.normal(size=len(position)).astype(dtype)
+        for name, dtype in PARTICLE_COLUMNS.items()
+    }
+    columns |= {
+        "pdg": rng.choice([211, -211, 22], len(position)).astype(np.int32),
+        "mother_index": (position - 1).astype(np.int32),
+        "array_index": position.astype(np.int32),
+        "status": np.ones(len(position), np.uint16),
+    }
+    events = Events.from_columns(offsets, columns, event=np.arange(400))
+    path = tmp_path_factory.mktemp("data") / "mixed.parquet"
+    labels = {"feiHadronicB0": passes}
+    with LabelledWriter(path, tuple(labels), (), {}) as writer:
+        writer.write(events.with_labels(labels).with_event_type("mixed"))
+    return path

@@ -13,8 +13,6 @@ import torch
 from click.testing import CliRunner
 
 from smartfilter.errors import UsageError
-from smartfilter.events import PARTICLE_COLUMNS, Events, offsets_from_counts
-from smartfilter.io import LabelledWriter
 from smartfilter.scoring import Scorer
 from smartfilter.training.config import list_configs
 
@@ -29,42 +27,17 @@ def benchmark():
     sys.path.remove(str(BENCHMARKS))
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Write 400 events; those that pass have more particles."""
-    rng = np.random.default_rng(0)
-    passes = rng.random(400) < 0.3
-    counts = np.where(passes, 9, 5)
-    offsets = offsets_from_counts(counts)
-    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
-    columns = {
-        name: rng.normal(size=len(position)).astype(dtype)
-        for name, dtype in PARTICLE_COLUMNS.items()
-    }
-    columns |= {
-        "pdg": rng.choice([211, -211, 22], len(position)).astype(np.int32),
-        "mother_index": (position - 1).astype(np.int32),
-        "array_index": position.astype(np.int32),
-        "status": np.ones(len(position), np.uint16),
-    }
-    events = Events.from_columns(offsets, columns, event=np.arange(400))
-    path = tmp_path_factory.mktemp("data") / "mixed.parquet"
-    with LabelledWriter(path, (SKIM,), (), {}) as writer:
-        writer.write(events.with_labels({SKIM: passes}).with_event_type("mixed"))
-    return path
-
-
-def invoke(benchmark, data, output, *more):
-    arguments = [str(data), "-o", str(output), "--split", "0.5,0.25,0.25"]
+def invoke(benchmark, labelled_file, output, *more):
+    arguments = [str(labelled_file), "-o", str(output), "--split", "0.5,0.25,0.25"]
     arguments += ["--epochs", "2", "--training-events", "60", "--failing-share", "0.9"]
     return CliRunner().invoke(benchmark.command, [*arguments, *more])
 
 
 @pytest.fixture(scope="module")
-def compared(benchmark, data, tmp_path_factory):
+def compared(benchmark, labelled_file, tmp_path_factory):
     output = tmp_path_factory.mktemp("networks")
     names = ("--only", "lab_report/deepset", "--only", "ablations/no_x")
-    result = invoke(benchmark, data, output, *names, "--seeds", "3,4")
+    result = invoke(benchmark, labelled_file, output, *names, "--seeds", "3,4")
     assert result.exit_code == 0, result.output
     return output, json.loads((output / "comparison.json").read_text()), result.output
 
@@ -108,7 +81,7 @@ def test_comparison_networks_see_the_same_events(compared):
 
 
 def test_comparison_again_trains_only_what_is_missing(
-    benchmark, data, compared, monkeypatch
+    benchmark, labelled_file, compared, monkeypatch
 ):
     output, before, _ = compared
     trained = []
@@ -121,7 +94,7 @@ def test_comparison_again_trains_only_what_is_missing(
     monkeypatch.setattr(benchmark, "train_run", train)
     (output / "runs" / "ablations--no_x-seed3.json").unlink()
     names = ("--only", "lab_report/deepset", "--only", "ablations/no_x")
-    result = invoke(benchmark, data, output, *names, "--seeds", "3,4")
+    result = invoke(benchmark, labelled_file, output, *names, "--seeds", "3,4")
     assert result.exit_code == 0, result.output
     assert trained == [("ablations/no_x", 3)]
     after = json.loads((output / "comparison.json").read_text())
@@ -129,15 +102,19 @@ def test_comparison_again_trains_only_what_is_missing(
     assert found[0] == found[1]
 
 
-def test_comparison_other_data_in_the_folder_refused(benchmark, data, compared):
-    result = invoke(benchmark, data, compared[0], "--max-events", "300")
+def test_comparison_other_data_in_the_folder_refused(
+    benchmark, labelled_file, compared
+):
+    result = invoke(benchmark, labelled_file, compared[0], "--max-events", "300")
     assert result.exit_code == 1
     assert "name another folder" in result.output
 
 
-def test_comparison_data_that_cannot_be_learnt_are_reported(benchmark, data, tmp_path):
+def test_comparison_data_that_cannot_be_learnt_are_reported(
+    benchmark, labelled_file, tmp_path
+):
     more = ("--max-events", "8", "--only", "lab_report/deepset", "--seeds", "1")
-    result = invoke(benchmark, data, tmp_path, *more)
+    result = invoke(benchmark, labelled_file, tmp_path, *more)
     assert result.exit_code == 1
     assert "lab_report/deepset, seed 1: labels of" in result.output
     assert "Traceback" not in result.output
@@ -153,7 +130,9 @@ def test_list_runs_trains_everything_but_what_is_left_out(benchmark):
     assert set(benchmark.PUBLISHED_AUC) <= set(list_configs())
 
 
-def test_measured_block_gives_the_scores_of_the_events(benchmark, data, compared):
+def test_measured_block_gives_the_scores_of_the_events(
+    benchmark, labelled_file, compared
+):
     runs = importlib.import_module("comparison_runs")
     output, document, _ = compared
     settings = document["settings"]
@@ -172,10 +151,10 @@ def test_measured_block_gives_the_scores_of_the_events(benchmark, data, compared
 
 
 def test_comparison_without_training_compares_what_is_finished(
-    benchmark, data, compared
+    benchmark, labelled_file, compared
 ):
     output, before, _ = compared
-    result = invoke(benchmark, data, output, "--no-training", "--seeds", "3,4")
+    result = invoke(benchmark, labelled_file, output, "--no-training", "--seeds", "3,4")
     assert result.exit_code == 0, result.output
     after = json.loads((output / "comparison.json").read_text())
     assert [e["name"] for e in after["networks"]] == [

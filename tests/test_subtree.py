@@ -31,6 +31,7 @@ from smartfilter.models.trees import (
     find_descendants,
     find_mother,
     pool_sum,
+    select_rows,
 )
 from smartfilter.pdg import load_vocabulary
 from smartfilter.scoring import Scorer
@@ -118,6 +119,19 @@ def test_add_up_gradient_is_that_of_the_dense_matrix():
     torch.testing.assert_close(x.grad, dense.T @ upstream)
 
 
+@pytest.mark.parametrize("rows", [[], [3], [0, 2, 9, 35]])
+def test_selected_rows_sum_as_before_with_their_gradient(rows: list[int]):
+    mother = make_batch([7, 1, 0, 25, 3])[2]
+    x = torch.randn(36, 2, dtype=torch.float64, requires_grad=True)
+    links = find_descendants(mother, x)
+    chosen = select_rows(links, torch.tensor(rows, dtype=torch.int64))
+    torch.testing.assert_close(add_up(x, chosen), add_up(x, links)[rows])
+    scale = torch.randn(len(rows), 2, dtype=torch.float64)
+    (found,) = torch.autograd.grad((scale * add_up(x, chosen)).sum(), x)
+    (expected,) = torch.autograd.grad((scale * add_up(x, links)[rows]).sum(), x)
+    torch.testing.assert_close(found, expected)
+
+
 def test_pool_sum_equals_loop_and_is_zero_for_an_empty_event():
     x, _, _, offsets, _ = make_batch([7, 0, 3])
     expected = [x[a:b].sum(dim=0) for a, b in pairwise(offsets)]
@@ -173,6 +187,40 @@ def test_kinematics_of_a_whole_b_gives_its_mass_and_r2():
     )
     assert node[0, -6] == 1.0
     assert event[0, -4] == pytest.approx(1.0, abs=1e-4)  # two back to back: H2 = H0
+
+
+def test_kinematics_counts_what_decays_into_visible_particles_only():
+    """B0 -> D*- pi+, D*- -> D- pi0, D- -> K_S pi-, K_S -> pi+ pi-, pi0 -> photons."""
+    codes = [511, -413, 211, -411, 111, 310, -211, 211, -211, 22, 22]
+    mother = torch.tensor([-1, 0, 0, 1, 1, 3, 3, 5, 5, 4, 4])
+    x = torch.zeros(11, 8)
+    x[:, 4], x[:, 5] = 1.0, 0.9  # across the beam, inside
+    pdg = torch.from_numpy(WORDS.encode(np.array(codes)))
+    offsets = torch.tensor([0, 11])
+    kinematics = Kinematics("smart_background", WORDS.n_tokens)
+
+    def count(x: torch.Tensor) -> tuple[list[float], list[float]]:
+        links = (f(mother, x) for f in (find_descendants, find_daughters, find_mother))
+        node, event, _ = kinematics(x, pdg, *links, offsets)
+        counts = torch.expm1(node[0, -4:]), torch.expm1(event[0, N_EVENT - 8 : -4])
+        return counts[0].round().tolist(), counts[1].round().tolist()
+
+    assert count(x) == ([1, 1, 1, 1], [1, 1, 1, 1])
+    x[9, 5:] = torch.tensor([0.0, 0.0, 0.9])  # a photon in the beam pipe
+    assert count(x) == ([0, 1, 1, 0], [0, 1, 1, 0])
+    x[7, 5:] = torch.tensor([0.05, 0.0, 0.0])  # a pion that curls up
+    assert count(x) == ([0, 0, 0, 0], [0, 0, 0, 0])
+
+
+def test_directions_of_slow_particles_are_not_rounding():
+    x, pdg, mother, offsets, _ = make_batch([20])
+    x[5, 5:] = 0.0
+    kinematics = Kinematics("smart_background", WORDS.n_tokens)
+    links = [f(mother, x) for f in (find_descendants, find_daughters, find_mother)]
+    single = kinematics(x, pdg, *links, offsets)
+    double = kinematics.double()(x.double(), pdg, *links, offsets)
+    for found, expected in zip(single, double, strict=True):
+        torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_r2_of_random_particles_equals_the_double_sum():
@@ -248,7 +296,7 @@ def test_network_of_the_shipped_configuration_has_this_many_parameters():
     units, hidden, node = 64, 64, N_NODE + 16
     block = 2 * units + (units + 1) * hidden + 2 * (units + 1) * units // 2
     block += (3 * units // 2 + 1) * hidden + (hidden + 1) * units
-    readout = 2 * units + (units + 1) * (4 + units) + (units + 1) * units + 8 * 8
+    readout = 2 * units + (units + 1) * (4 + units) + (3 * units + 1) * units + 8 * 8
     pooled = 4 * units + N_EVENT + 1 + 8
     head = (pooled + 1) * 128 + 129 * 128 + 129 * 3
     expected = 16 * WORDS.n_tokens + (node + 1) * units + 2 * block + readout + head
