@@ -234,7 +234,7 @@ def make_result_table(document: dict[str, Any]) -> Any:
         [
             str(row["n_units"]),
             f"{row['n_parameters']:,}",
-            f"{row['n_events']:,}",
+            f"{row['training_events']:,}",
             f"{row['auc']:.4f} ± {row['auc_error']:.4f}",
             f"{row['speedup']:.2f} ± {row['speedup_error']:.2f}",
             f"{1e6 / row['events_per_second']:.0f}",
