@@ -22,7 +22,7 @@ from samples import make_events, write_events
 from smartfilter.decision import DecisionSettings, decide
 from smartfilter.framework import create_path, process, statistics
 from smartfilter.graphs import prepare
-from smartfilter.model_file import default_model_path, load_module
+from smartfilter.model_file import list_shipped, load_module
 from smartfilter.module import add_smartfilter
 from smartfilter.onnx_export import export_network
 from smartfilter.pipeline.modules import EventFileModule
@@ -108,36 +108,46 @@ def _time(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def measure(n_events: int, rounds: int) -> Report:
-    """Compare both engines with the shipped network."""
+    """Compare both engines with each shipped network."""
     events = make_events(n_events)
     report = Report("event", {"events": n_events, "rounds": rounds, "threads": 1})
     with tempfile.TemporaryDirectory() as name, limit_threads(1):
         folder = Path(name)
         path = write_events(folder / "events.root", events, n_events)
-        network, info = load_module(default_model_path())
-        export_network(network, info, folder / "network.onnx")
-        scorers = {
-            "ours": Scorer(device="cpu"),
-            RIVAL: Scorer(folder / "network.onnx", device="cpu"),
-        }
-        time_modules(path, scorers, 1, min(n_events, 100))
-        in_path = time_modules(path, scorers, rounds, n_events)
-        stages = time_stages(events, scorers)
-    limit = Limit("ratio", "at most", 1.5)
-    networks = {engine: times["network"] for engine, times in stages.items()}
-    report.rows = [
-        _compare("SmartFilter in a path, per event", in_path, limit),
-        _compare("  network alone", networks, limit),
-    ]
-    report.details["median us per event, called alone"] = [
-        {"engine": k, **{n: 1e6 * float(np.median(t)) for n, t in times.items()}}
-        for k, times in stages.items()
-    ]
+        for model in list_shipped():
+            network, info = load_module(model)
+            exported = folder / f"{model}.onnx"
+            export_network(network, info, exported)
+            scorers = {
+                "ours": Scorer(model, device="cpu"),
+                RIVAL: Scorer(exported, device="cpu"),
+            }
+            time_modules(path, scorers, 1, min(n_events, 100))
+            in_path = time_modules(path, scorers, rounds, n_events)
+            _add_model(report, model, in_path, time_stages(events, scorers))
     report.notes.append(
         "ratio: time of ours over time of onnxruntime, event by event; the module takes "
         "either engine: model='network.onnx'"
     )
     return report
+
+
+def _add_model(
+    report: Report,
+    model: str,
+    in_path: dict[str, NDArray[np.float64]],
+    stages: dict[str, dict[str, NDArray[np.float64]]],
+) -> None:
+    limit = Limit("ratio", "at most", 1.5)
+    networks = {engine: times["network"] for engine, times in stages.items()}
+    report.rows += [
+        _compare(f"SmartFilter in a path, {model}.pt, per event", in_path, limit),
+        _compare(f"  network of {model}.pt alone", networks, limit),
+    ]
+    report.details[f"{model}.pt, median us per event, called alone"] = [
+        {"engine": k, **{n: 1e6 * float(np.median(t)) for n, t in times.items()}}
+        for k, times in stages.items()
+    ]
 
 
 def _compare(what: str, seconds: dict[str, NDArray[np.float64]], limit: Limit) -> Row:

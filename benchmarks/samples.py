@@ -11,7 +11,7 @@ import torch
 from smartfilter.events import Events, concatenate
 from smartfilter.graphs import prepare
 from smartfilter.io.mdst_writer import MdstWriter
-from smartfilter.model_file import default_model_path, load_module, save_model
+from smartfilter.model_file import load_module, save_model
 from smartfilter.models import build, count_parameters
 from smartfilter.models.layers import set_standardisation
 from smartfilter.pipeline.generator import Generator
@@ -63,7 +63,7 @@ def make_network(events: Events, **settings: Any) -> tuple[GCN, Any]:
     **settings
         In the place of the shipped network's, as ``n_units``.
     """
-    _, info = load_module(default_model_path())
+    _, info = load_module("gcn")
     settings = {**info.settings, **settings}
     torch.manual_seed(0)
     network = build(info.network, **settings).eval()

@@ -80,8 +80,9 @@ def climb(mother: list[int], row: int) -> list[int]:
     return line
 
 
+@pytest.mark.parametrize("dense_nodes", [0, 128])
 @pytest.mark.parametrize("counts", COUNTS)
-def test_sums_along_the_tree_equal_plain_loops(counts: list[int]):
+def test_sums_along_the_tree_equal_plain_loops(counts: list[int], dense_nodes: int):
     x, _, mother, _, _ = make_batch(counts)
     lines = [climb(mother.tolist(), row) for row in range(len(x))]
     below = np.zeros(x.shape)
@@ -93,25 +94,26 @@ def test_sums_along_the_tree_equal_plain_loops(counts: list[int]):
         if len(line) > 1:
             daughters[line[1]] += x[row].numpy()
             above[row] = x[line[1]].numpy()
-    links = find_descendants(mother, x)
+    links = find_descendants(mother, x, dense_nodes=dense_nodes)
+    daughter = find_daughters(mother, x, dense_nodes)
     np.testing.assert_allclose(add_up(x, links), below, atol=1e-5)
-    np.testing.assert_allclose(
-        add_up(x, find_daughters(mother, x)), daughters, atol=1e-5
-    )
-    np.testing.assert_allclose(add_up(x, find_mother(mother, x)), above, atol=1e-6)
+    np.testing.assert_allclose(add_up(x, daughter), daughters, atol=1e-5)
+    single = find_mother(mother, x, dense_nodes)
+    np.testing.assert_allclose(add_up(x, single), above, atol=1e-6)
     assert count_ancestors(links, x)[:, 0].tolist() == [len(a) - 1 for a in lines]
 
 
 def test_find_descendants_stops_after_the_generations():
     chain = torch.arange(-1, 5)
     ones = torch.ones(6, 1)
-    sums = add_up(ones, find_descendants(chain, ones, generations=2))
+    sums = add_up(ones, find_descendants(chain, ones, generations=2, dense_nodes=0))
     assert sums[:, 0].tolist() == [3, 3, 3, 3, 2, 1]
 
 
-def test_add_up_gradient_is_that_of_the_dense_matrix():
+@pytest.mark.parametrize("dense_nodes", [0, 128])
+def test_add_up_gradient_is_that_of_the_dense_matrix(dense_nodes: int):
     x, _, mother, _, _ = make_batch([9, 4])
-    links = find_descendants(mother, x)
+    links = find_descendants(mother, x, dense_nodes=dense_nodes)
     dense = add_up(torch.eye(len(x)), links)
     upstream = torch.randn_like(x)
     x.requires_grad_()
@@ -119,11 +121,14 @@ def test_add_up_gradient_is_that_of_the_dense_matrix():
     torch.testing.assert_close(x.grad, dense.T @ upstream)
 
 
+@pytest.mark.parametrize("dense_nodes", [0, 128])
 @pytest.mark.parametrize("rows", [[], [3], [0, 2, 9, 35]])
-def test_selected_rows_sum_as_before_with_their_gradient(rows: list[int]):
+def test_selected_rows_sum_as_before_with_their_gradient(
+    rows: list[int], dense_nodes: int
+):
     mother = make_batch([7, 1, 0, 25, 3])[2]
     x = torch.randn(36, 2, dtype=torch.float64, requires_grad=True)
-    links = find_descendants(mother, x)
+    links = find_descendants(mother, x, dense_nodes=dense_nodes)
     chosen = select_rows(links, torch.tensor(rows, dtype=torch.int64))
     torch.testing.assert_close(add_up(x, chosen), add_up(x, links)[rows])
     scale = torch.randn(len(rows), 2, dtype=torch.float64)
@@ -216,9 +221,15 @@ def test_directions_of_slow_particles_are_not_rounding():
     x, pdg, mother, offsets, _ = make_batch([20])
     x[5, 5:] = 0.0
     kinematics = Kinematics("smart_background", WORDS.n_tokens)
-    links = [f(mother, x) for f in (find_descendants, find_daughters, find_mother)]
-    single = kinematics(x, pdg, *links, offsets)
-    double = kinematics.double()(x.double(), pdg, *links, offsets)
+
+    def describe(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        links = (f(mother, x) for f in (find_descendants, find_daughters, find_mother))
+        found: tuple[torch.Tensor, ...] = kinematics.to(x.dtype)(
+            x, pdg, *links, offsets
+        )
+        return found
+
+    single, double = describe(x), describe(x.double())
     for found, expected in zip(single, double, strict=True):
         torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-4)
 

@@ -83,16 +83,27 @@ class _AttentionPool(nn.Module):
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             exporting = is_exporting()
             if exporting:
-                below = self._divide(add_up(terms, descendants), 0.2)
-                one = self._describe(below, h) * beauty
-                both = torch.cat([one, one.square()], dim=1)
-                return torch.cat([event, both.sum(dim=0, keepdim=True)], dim=1)
+                return torch.cat(
+                    [event, self._join_all(terms, h, descendants, beauty)], dim=1
+                )
+        if offsets.shape[0] == 2 and descendants.matrix.numel() > 0:
+            return torch.cat(
+                [event, self._join_all(terms, h, descendants, beauty)], dim=1
+            )
         rows = torch.nonzero(beauty.squeeze(1)).squeeze(1)
         below = self._divide(add_up(terms, select_rows(descendants, rows)), 0.2)
         one = self._describe(below, h[rows])
         both = torch.cat([one, one.square()], dim=1)
         of_event = torch.searchsorted(rows, offsets)
         return torch.cat([event, pool_sum(both, of_event)], dim=1)
+
+    def _join_all(
+        self, terms: Tensor, h: Tensor, descendants: Links, beauty: Tensor
+    ) -> Tensor:
+        """Return the sums over the Bs of a single event, without looking for them."""
+        below = self._divide(add_up(terms, descendants), 0.2)
+        one = self._describe(below, h) * beauty
+        return torch.cat([one, one.square()], dim=1).sum(dim=0, keepdim=True)
 
     def _divide(self, sums: Tensor, scale: float) -> Tensor:
         n_units = (sums.shape[1] - self.n_heads) // 2

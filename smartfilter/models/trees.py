@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from smartfilter.models.layers import is_exporting
+from smartfilter.models.layers import DENSE_NODES, is_exporting
 
 __all__ = [
     "Links",
@@ -32,7 +32,7 @@ class Links(NamedTuple):
     ``node`` (n_links,) and ``start`` (n_nodes,): the entries of row ``i`` begin at
     ``start[i]``; ``back_node`` and ``back_start`` are those of the transpose, empty in
     a script, which needs no gradient. ``matrix`` (n_nodes, n_nodes) takes the place of all
-    of them under ``torch.export`` and is empty otherwise.
+    of them under ``torch.export`` and up to `DENSE_NODES` nodes, and is empty otherwise.
     """
 
     node: Tensor
@@ -42,7 +42,12 @@ class Links(NamedTuple):
     matrix: Tensor
 
 
-def find_descendants(mother: Tensor, like: Tensor, generations: int = 64) -> Links:
+def find_descendants(
+    mother: Tensor,
+    like: Tensor,
+    generations: int = DENSE_NODES,
+    dense_nodes: int = DENSE_NODES,
+) -> Links:
     """Link every node to itself and all its descendants.
 
     Parameters
@@ -52,13 +57,18 @@ def find_descendants(mother: Tensor, like: Tensor, generations: int = 64) -> Lin
     like : Tensor of float
         Gives the dtype of ``matrix``.
     generations : int
-        Descendants further away are left out; decay chains have about ten.
+        Descendants further away are left out; decay chains have about ten. A full
+        matrix reaches up to twice as far.
+    dense_nodes : int
+        Up to this many nodes the links are a full matrix.
     """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
         exporting = is_exporting()
         if exporting:
-            return _reach_all(find_daughters(mother, like), generations)
+            return _reach_all(_match(mother, like), generations, False)
     n_nodes = mother.shape[0]
+    if n_nodes <= dense_nodes:
+        return _reach_all(_match(mother, like), generations, True)
     rows = torch.arange(n_nodes, device=mother.device)
     above = torch.where(mother == rows, torch.full_like(mother, -1), mother)
     down = torch.nonzero(above >= 0).squeeze(1)
@@ -75,32 +85,41 @@ def find_descendants(mother: Tensor, like: Tensor, generations: int = 64) -> Lin
     return _compress(torch.cat(tops), torch.cat(bottoms), n_nodes)
 
 
-def find_daughters(mother: Tensor, like: Tensor) -> Links:
+def find_daughters(
+    mother: Tensor, like: Tensor, dense_nodes: int = DENSE_NODES
+) -> Links:
     """Link every node to its daughters; parameters as of `find_descendants`."""
-    n_nodes = mother.shape[0]
-    rows = torch.arange(n_nodes, device=mother.device)
-    has_mother = (mother >= 0) & (mother != rows)
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
         exporting = is_exporting()
         if exporting:
-            pairs = (mother == rows.unsqueeze(1)) & has_mother
-            return _hold(pairs.to(like.dtype))
-    daughter = torch.nonzero(has_mother).squeeze(1)
+            return _hold(_match(mother, like))
+    n_nodes = mother.shape[0]
+    if n_nodes <= dense_nodes:
+        return _hold(_match(mother, like))
+    rows = torch.arange(n_nodes, device=mother.device)
+    daughter = torch.nonzero((mother >= 0) & (mother != rows)).squeeze(1)
     return _compress(mother[daughter], daughter, n_nodes)
 
 
-def find_mother(mother: Tensor, like: Tensor) -> Links:
+def find_mother(mother: Tensor, like: Tensor, dense_nodes: int = DENSE_NODES) -> Links:
     """Link every node to its mother; parameters as of `find_descendants`."""
-    n_nodes = mother.shape[0]
-    rows = torch.arange(n_nodes, device=mother.device)
-    has_mother = (mother >= 0) & (mother != rows)
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
         exporting = is_exporting()
         if exporting:
-            pairs = (mother.unsqueeze(1) == rows) & has_mother.unsqueeze(1)
-            return _hold(pairs.to(like.dtype))
-    daughter = torch.nonzero(has_mother).squeeze(1)
+            return _hold(_match(mother, like).transpose(0, 1))
+    n_nodes = mother.shape[0]
+    if n_nodes <= dense_nodes:
+        return _hold(_match(mother, like).transpose(0, 1))
+    rows = torch.arange(n_nodes, device=mother.device)
+    daughter = torch.nonzero((mother >= 0) & (mother != rows)).squeeze(1)
     return _compress(daughter, mother[daughter], n_nodes)
+
+
+def _match(mother: Tensor, like: Tensor) -> Tensor:
+    """Return 1 where the column's mother is the row, else 0, shape (n_nodes, n_nodes)."""
+    rows = torch.arange(mother.shape[0], device=mother.device).unsqueeze(1)
+    pairs = (mother == rows) & (mother != rows.squeeze(1))
+    return pairs.to(like.dtype)
 
 
 def select_rows(links: Links, rows: Tensor) -> Links:
@@ -109,9 +128,11 @@ def select_rows(links: Links, rows: Tensor) -> Links:
     Parameters
     ----------
     links : Links
-        Without ``matrix``.
     rows : Tensor of int64, shape (n_rows,)
     """
+    if links.matrix.numel() > 0:
+        nothing = links.start.new_zeros(links.matrix.shape[0])  # for no row at all
+        return Links(links.node, links.start, links.node, nothing, links.matrix[rows])
     n_nodes, n_links = links.start.shape[0], links.node.shape[0]
     end = torch.cat([links.start[1:], links.start.new_full((1,), n_links)])
     counts = (end - links.start)[rows]
@@ -133,6 +154,8 @@ def count_ancestors(descendants: Links, like: Tensor) -> Tensor:
         exporting = is_exporting()
         if exporting:
             return descendants.matrix.sum(dim=0).unsqueeze(1) - 1.0
+    if descendants.matrix.numel() > 0:
+        return descendants.matrix.sum(dim=0).unsqueeze(1) - 1.0
     n_nodes = descendants.start.shape[0]
     counts = torch.bincount(descendants.node, minlength=n_nodes)
     return counts.to(like.dtype).unsqueeze(1) - 1.0
@@ -155,13 +178,17 @@ def _sort_rows(row: Tensor, node: Tensor, n_nodes: int) -> tuple[Tensor, Tensor]
     return node[order], torch.cumsum(counts, 0) - counts
 
 
-def _reach_all(daughters: Links, generations: int) -> Links:
-    """Return the links to all descendants: squaring doubles the generations."""
-    step = daughters.matrix
-    rows = torch.arange(step.shape[0])
+def _reach_all(step: Tensor, generations: int, stop_early: bool) -> Links:
+    """Return the links to all descendants: squaring doubles the generations.
+
+    An exported network has the same steps for every event and cannot stop early.
+    """
+    rows = torch.arange(step.shape[0], device=step.device)
     reach = (rows.unsqueeze(1) == rows).to(step.dtype)
     generation = 1
     while generation <= generations:
+        if stop_early and not bool(step.any()):
+            break
         reach = reach + step @ reach
         step = step @ step
         generation *= 2
@@ -169,7 +196,7 @@ def _reach_all(daughters: Links, generations: int) -> Links:
 
 
 def _hold(matrix: Tensor) -> Links:
-    empty = torch.empty(0, dtype=torch.int64)
+    empty = torch.empty(0, dtype=torch.int64, device=matrix.device)
     return Links(empty, empty, empty, empty, matrix)
 
 
@@ -194,9 +221,11 @@ class _AddUp(torch.autograd.Function):
 def add_up(x: Tensor, links: Links) -> Tensor:
     """Return the sum over the linked nodes of each node, shape (n_nodes, n_units)."""
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        if links.matrix.numel() > 0:
+            return links.matrix @ x
         return _sum_rows(x, links.node, links.start)
     else:  # noqa: RET505 - TorchScript does not compile this branch
-        if is_exporting():
+        if is_exporting() or links.matrix.numel() > 0:
             return links.matrix @ x
         result: Tensor = _AddUp.apply(x, links)  # type: ignore[no-untyped-call]
         return result
@@ -218,5 +247,7 @@ def pool_sum(x: Tensor, offsets: Tensor) -> Tensor:
         exporting = is_exporting()
         if exporting:
             return x.sum(dim=0, keepdim=True)
+    if offsets.shape[0] == 2:
+        return x.sum(dim=0, keepdim=True)
     rows = torch.arange(x.shape[0], device=x.device)
     return embedding_bag(rows, x, offsets[:-1], mode="sum")
