@@ -380,7 +380,7 @@ def test_model_file_is_plain_torchscript_for_others(model_path, network, batch):
 
 
 def test_default_model_path_is_in_the_package():
-    assert default_model_path().parts[-3:] == ("smartfilter", "data", "gcn.pt")
+    assert default_model_path().parts[-3:] == ("smartfilter", "data", "subtree.pt")
 
 
 def test_calibration_curve_survives_the_file(tmp_path, network):
@@ -415,7 +415,8 @@ def test_find_model_bare_name_is_a_shipped_model_unless_there_is_such_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert find_model("gcn") == default_model_path()
+    assert find_model("subtree") == default_model_path()
+    assert find_model("gcn") == default_model_path().with_name("gcn.pt")
     assert find_model("gcn.pt") == Path("gcn.pt")
     assert find_model("folder/gcn") == Path("folder/gcn")
     assert find_model("another") == Path("another")

@@ -12,7 +12,7 @@ from smartfilter import model_rebuild
 from smartfilter.cli import main
 from smartfilter.errors import ModelFileError
 from smartfilter.model_file import (
-    default_model_path,
+    find_model,
     load_model,
     load_module,
     read_model_info,
@@ -94,7 +94,7 @@ def test_shipped_gcn_has_the_code_of_today(tmp_path):
     assert rebuilt.difference < 1e-5
     old, new = (
         load_model(path).network.code  # type: ignore[attr-defined]
-        for path in (default_model_path(), tmp_path / "gcn.pt")
+        for path in (find_model("gcn"), tmp_path / "gcn.pt")
     )
     assert old == new
 
@@ -106,7 +106,7 @@ def test_rebuild_command_reports_and_keeps_an_existing_file(tmp_path, capfd):
     assert done.value.code == 0
     document = json.loads(capfd.readouterr().out)
     assert document["digest"] == read_model_info(output)[1]
-    assert document["old_digest"] == read_model_info(default_model_path())[1]
+    assert document["old_digest"] == read_model_info(find_model("gcn"))[1]
     with pytest.raises(SystemExit) as done:
         main(["rebuild", "gcn", "-o", str(output)])
     assert done.value.code == 2

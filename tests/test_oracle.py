@@ -138,7 +138,7 @@ def test_command_simulates_again_and_resumes(estimates: Any, tmp_path: Path):
     assert first.exit_code == 0
     document = json.loads((output / "oracle.json").read_text())
     assert document["n_events"] == 600
-    assert set(document["models"]["gcn.pt"]) == {
+    assert set(document["models"]["subtree.pt"]) == {
         "network",
         "mean",
         "shrunk",
