@@ -73,7 +73,7 @@ def test_trees_find_what_the_network_does_not_know_and_nothing_else(benchmark):
     rng = np.random.default_rng(3)
     known, unknown = rng.normal(size=(2, 6_000))
     passes = known + unknown + rng.normal(size=6_000) > 1.0
-    useful = {name: unknown for name in benchmark.CANDIDATES}
+    useful = dict.fromkeys(benchmark.CANDIDATES, unknown)
     useless = {name: rng.normal(size=6_000) for name in benchmark.CANDIDATES}
     areas = {
         name: {k: v["auc"] for k, v in benchmark.compare(known, c, passes).items()}
