@@ -6,7 +6,7 @@ and the official ONNX interface stay as they are.
 
 from __future__ import annotations
 
-from math import sqrt
+from math import degrees, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from smartfilter.errors import UsageError
+from smartfilter.models.layers import compress
 from smartfilter.models.trees import Links, add_up, count_ancestors, pool_sum
 from smartfilter.pdg import load_vocabulary
 
@@ -146,7 +147,7 @@ class Kinematics(nn.Module):
         # Scripts know attributes, not constants of a file.
         self.track_from, self.track_to = TRACK_ANGLES
         self.photon_from, self.photon_to = PHOTON_ANGLES
-        self.slow, self.light = SLOW, LIGHT
+        self.slow, self.light, self.degrees = SLOW, LIGHT, degrees(1.0)
         self.track_pt, self.photon_energy = TRACK_PT, PHOTON_ENERGY
         self.half_energy = 0.5 * sqrt(BEAMS[0] ** 2 - sum(p * p for p in BEAMS[1:]))
 
@@ -184,7 +185,7 @@ class Kinematics(nn.Module):
         pt = _size(lab[:, 1:3])
         momentum = _size(lab[:, 1:4])
         momentum_cm = _size(cm[:, 1:4])
-        angle = torch.rad2deg(torch.atan2(pt, lab[:, 3:4]))
+        angle = self.degrees * torch.atan2(pt, lab[:, 3:4])
         inside = self._is_between(angle, self.track_from, self.track_to)
         hit = self._is_between(angle, self.photon_from, self.photon_to)
         n_daughters = add_up(torch.ones_like(pt), daughters)
@@ -223,8 +224,8 @@ class Kinematics(nn.Module):
         place = x[:, 0:4].clamp(-1e6, 1e6)
         node = torch.cat(
             [
-                torch.asinh(place * 10.0),
-                torch.asinh(_size(place[:, 1:3]) * 10.0),
+                compress(place * 10.0),
+                compress(_size(place[:, 1:3]) * 10.0),
                 ((pt - 0.05) * 5.0).clamp(0.0, 1.0),
                 (distance * 0.05).clamp(-1.0, 1.0),
                 torch.log1p(lab[:, 0:1].abs()),
@@ -262,7 +263,7 @@ class Kinematics(nn.Module):
     def _scale(self, sums: Tensor) -> Tensor:
         """Return sums of leaves in ranges of order one."""
         counts, rest = sums[:, :9], sums[:, 9:]
-        return torch.cat([torch.log1p(counts), torch.asinh(rest)], dim=1)
+        return torch.cat([torch.log1p(counts), compress(rest)], dim=1)
 
     def _is_between(self, angle: Tensor, low: float, high: float) -> Tensor:
         return ((angle > low) & (angle < high)).to(angle.dtype)
@@ -279,7 +280,7 @@ class Kinematics(nn.Module):
             [
                 torch.log1p(mass),
                 constrained * 0.2,
-                torch.asinh(difference),
+                compress(difference),
                 torch.exp(-difference.square() * 10.0),
                 whole,
                 torch.log1p(p2.sqrt()),

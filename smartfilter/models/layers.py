@@ -22,6 +22,7 @@ __all__ = [
     "GraphConvolution",
     "Neighbours",
     "Standardise",
+    "compress",
     "count_nodes",
     "find_neighbours",
     "is_exporting",
@@ -291,11 +292,11 @@ class Standardise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the standardised features, shape (n_nodes, n_features)."""
         if self.compress:
-            x = _compress(x / self.scale)
+            x = compress(x / self.scale)
         return (x - self.mean) / self.deviation
 
 
-def _compress(x: Tensor, small: int = DENSE_NODES) -> Tensor:
+def compress(x: Tensor, small: int = DENSE_NODES) -> Tensor:
     """Return asinh(x) to rounding; numbers beyond 1e38 count as 1e38 in large batches.
 
     There it is written with functions that torch vectorises on a CPU: four times as
