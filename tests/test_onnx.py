@@ -185,7 +185,7 @@ def assert_same_logits(path: Path, events: Events) -> int:
     np.testing.assert_allclose(
         logits[scores.scorable],
         scores.logits[scores.scorable],
-        rtol=2e-6,
+        rtol=1e-5,
         atol=TOLERANCE,
     )
     return int(scores.scorable.sum())

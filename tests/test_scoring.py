@@ -19,7 +19,6 @@ from smartfilter.events import (
 from smartfilter.graphs import Reason, get_preset, prepare
 from smartfilter.io import open_events
 from smartfilter.model_file import (
-    default_model_path,
     load_model,
     load_module,
     save_model,
@@ -335,16 +334,17 @@ def test_calibrator_knows_every_event_type(scorer):
     np.testing.assert_array_equal(scores[:, 0], expected)
 
 
-@pytest.fixture(scope="module")
-def reference(project_root):
-    """The example events and their logits by the shipped network in double precision."""
+@pytest.fixture(scope="module", params=["gcn", "subtree"])
+def reference(project_root, request):
+    """A shipped model, the example events, and their logits in double precision."""
     events = open_events(project_root / "examples" / "events.root").read()
-    module, info = load_module(default_model_path())
+    module, info = load_module(request.param)
     graph = prepare(events, info.preset, info.vocabulary)
     columns = (graph.x, graph.pdg, graph.mother, graph.offsets, graph.event_type)
     x, *others = (torch.from_numpy(column) for column in columns)
     with torch.inference_mode():
-        return events, module.double()(x.double(), *others).numpy()
+        logits = module.double()(x.double(), *others).numpy()
+    return request.param, events, logits
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, None])
@@ -352,10 +352,10 @@ def test_score_shipped_model_equals_double_precision_to_1e_4(
     reference, batch_size, tmp_path
 ):
     """As shipped, and as this version of the network would save it."""
-    events, expected = reference
+    model, events, expected = reference
     again = tmp_path / "again.pt"
-    save_model(again, *load_module(default_model_path()))
-    for path in (default_model_path(), again):
+    save_model(again, *load_module(model))
+    for path in (model, again):
         found = Scorer(path, device="cpu", batch_size=batch_size).score(events)
         np.testing.assert_allclose(found.logits, expected, rtol=0, atol=1e-4)
 

@@ -185,7 +185,10 @@ def test_kinematics_of_a_whole_b_gives_its_mass_and_r2():
     mass, constrained, difference, *_ = node[0, -10:-4].tolist()
     soft = math.hypot(total.mass, LIGHT) - LIGHT
     assert mass == pytest.approx(math.log1p(soft), abs=1e-3)
-    assert constrained == pytest.approx(0.2 * 0.5 * beams.mass, abs=1e-3)
+    assert constrained == pytest.approx(0.0, abs=1e-5)  # no momentum
+    alone = node[1, -9].item()
+    expected = 0.2 * (math.sqrt(0.25 * beams.mass**2 - p * p) - 0.5 * beams.mass)
+    assert alone == pytest.approx(expected, abs=1e-5)
     energies = math.hypot(p, 0.4937) + math.hypot(p, 0.1396)
     assert difference == pytest.approx(
         math.asinh(energies - 0.5 * beams.mass), abs=1e-3
@@ -244,7 +247,7 @@ def test_r2_of_random_particles_equals_the_double_sum():
     expected = (weights * (3 * cosine**2 - 1) / 2).sum() / weights.sum()
     cm = torch.from_numpy(np.concatenate([size[:, None], p], axis=1)).float()
     lengths = torch.from_numpy(size[:, None]).float()
-    shape = kinematics._shape(cm, lengths, torch.tensor([0, 12]))
+    shape = kinematics._shape(cm, lengths, torch.tensor([0, 12]), cm)
     assert shape[0, 0] == pytest.approx(expected, abs=1e-5)
 
 

@@ -181,7 +181,9 @@ class Kinematics(nn.Module):
         charge, track, photon = kind[:, 0:1], kind[:, 1:2], kind[:, 2:3]
         # Beyond any beam energy numbers are nonsense: bounded, they stay finite.
         lab = x[:, 4:8].clamp(-1e3, 1e3)
-        cm = lab @ self.boost.transpose(0, 1)
+        # Sums and differences of large energies in double precision, their logarithms not.
+        exact = lab.to(torch.float64) @ self.boost.to(torch.float64).transpose(0, 1)
+        cm = exact.to(x.dtype)
         pt = _size(lab[:, 1:3])
         momentum = _size(lab[:, 1:4])
         momentum_cm = _size(cm[:, 1:4])
@@ -208,14 +210,15 @@ class Kinematics(nn.Module):
                 lost_track,
                 lost_photon,
                 seen_track * charge,
-                seen * cm,
-                neutrino * cm[:, 0:1],
-                neutral * cm[:, 0:1],
-                (lost_track + lost_photon) * cm[:, 0:1],
+                seen * exact,
+                neutrino * exact[:, 0:1],
+                neutral * exact[:, 0:1],
+                (lost_track + lost_photon) * exact[:, 0:1],
             ],
             dim=1,
         )
-        below = add_up(leaf, descendants)
+        sums = add_up(leaf, descendants)
+        below = sums.to(x.dtype)
         mother_below = add_up(below, mother)
         whole = (below[:, 5:9].sum(dim=1, keepdim=True) == 0).to(x.dtype)
         complete = whole * (1.0 - final) * kind[:, 9:13]
@@ -244,17 +247,17 @@ class Kinematics(nn.Module):
                 0.1 * count_ancestors(descendants, x),
                 self._scale(below),
                 self._scale(mother_below),
-                self._combine(below, whole),
+                self._combine(sums, whole),
                 torch.log1p(complete_below),
             ],
             dim=1,
         )
-        total = pool_sum(leaf, offsets)
+        total = pool_sum(leaf, offsets).to(x.dtype)
         event = torch.cat(
             [
                 self._scale(total),
                 torch.log1p(pool_sum(complete, offsets)),
-                self._shape(seen * cm, seen * momentum_cm, offsets),
+                self._shape(seen * exact, seen * _size(exact[:, 1:4]), offsets, x),
             ],
             dim=1,
         )
@@ -269,26 +272,27 @@ class Kinematics(nn.Module):
         return ((angle > low) & (angle < high)).to(angle.dtype)
 
     def _combine(self, below: Tensor, whole: Tensor) -> Tensor:
-        """Return visible mass, Mbc, energy difference and whether nothing is lost."""
+        """Return visible mass, Mbc less half the energy, energy difference and the like."""
         energy = below[:, 10:11]
         p2 = below[:, 11:14].square().sum(dim=1, keepdim=True)
         mass2 = (energy.square() - p2).clamp(min=0.0)
         mass = (mass2 + self.light * self.light).sqrt() - self.light
         constrained = (self.half_energy * self.half_energy - p2).clamp(min=0.0).sqrt()
-        difference = energy - self.half_energy
+        missing = (self.half_energy - constrained).to(whole.dtype)
+        difference = (energy - self.half_energy).to(whole.dtype)
         return torch.cat(
             [
-                torch.log1p(mass),
-                constrained * 0.2,
+                torch.log1p(mass.to(whole.dtype)),
+                missing * -0.2,
                 compress(difference),
                 torch.exp(-difference.square() * 10.0),
                 whole,
-                torch.log1p(p2.sqrt()),
+                torch.log1p(p2.sqrt().to(whole.dtype)),
             ],
             dim=1,
         )
 
-    def _shape(self, cm: Tensor, size: Tensor, offsets: Tensor) -> Tensor:
+    def _shape(self, cm: Tensor, size: Tensor, offsets: Tensor, like: Tensor) -> Tensor:
         """Return R2, visible momentum, missing energy and missing mass squared."""
         p = cm[:, 1:4]
         products = p.unsqueeze(2) * (p / size.clamp(min=1e-6)).unsqueeze(1)
@@ -299,12 +303,13 @@ class Kinematics(nn.Module):
         total = pool_sum(cm, offsets)
         missing = 2.0 * self.half_energy - total[:, 0:1]
         p2 = total[:, 1:4].square().sum(dim=1, keepdim=True)
+        missing2 = (missing.square() - p2).to(like.dtype)
         return torch.cat(
             [
-                r2.clamp(-1.0, 1.0),
-                torch.log1p(p2.sqrt()),
-                torch.asinh(missing),
-                torch.asinh(missing.square() - p2),
+                r2.clamp(-1.0, 1.0).to(like.dtype),
+                torch.log1p(p2.sqrt().to(like.dtype)),
+                torch.asinh(missing.to(like.dtype)),
+                torch.asinh(missing2),
             ],
             dim=1,
         )

@@ -222,11 +222,11 @@ def add_up(x: Tensor, links: Links) -> Tensor:
     """Return the sum over the linked nodes of each node, shape (n_nodes, n_units)."""
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
         if links.matrix.numel() > 0:
-            return links.matrix @ x
+            return links.matrix.to(x.dtype) @ x
         return _sum_rows(x, links.node, links.start)
     else:  # noqa: RET505 - TorchScript does not compile this branch
         if is_exporting() or links.matrix.numel() > 0:
-            return links.matrix @ x
+            return links.matrix.to(x.dtype) @ x
         result: Tensor = _AddUp.apply(x, links)  # type: ignore[no-untyped-call]
         return result
 
