@@ -33,6 +33,14 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 """What a local worker does first: Ctrl-C reaches all processes of a terminal, and this
 one ends the others."""
 
+_WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": 1,
+    "MKL_NUM_THREADS": 1,
+    "OPENBLAS_NUM_THREADS": 1,
+}
+"""Of local workers. Dask's own one sets ``MALLOC_TRIM_THRESHOLD_`` as well, so that memory is
+given back at once; every batch then takes its pages from the system again."""
+
 _CONNECT_SECONDS = 20
 
 START_SECONDS = 120.0
@@ -93,6 +101,7 @@ def connect(n_workers: int, address: str | None) -> Iterator[Any]:
         "distributed.comm.timeouts.connect": _CONNECT_SECONDS,
         "distributed.admin.large-graph-warning-threshold": "1GB",
         "distributed.scheduler.http.routes": [],
+        "distributed.nanny.pre-spawn-environ": _WORKER_ENVIRONMENT,
     }
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
