@@ -35,7 +35,7 @@ from smartfilter.prefetch import read_ahead
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 
-__all__ = ["Staged", "Workers", "open_workers", "remember"]
+__all__ = ["DaskWorkers", "Staged", "Workers", "open_workers", "remember"]
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def _make_opener() -> Callable[[bytes], Any]:
     return call_packed
 
 
-class _Dask(Workers):
+class DaskWorkers(Workers):
     """Works on the workers of a Dask client.
 
     Parameters
@@ -291,4 +291,4 @@ def open_workers(n_workers: int = 1, address: str | None = None) -> Iterator[Wor
         return
     with ExitStack() as stack:
         client = stack.enter_context(connect(n_workers, address))
-        yield _Dask(client, START_SECONDS if address is None else None)
+        yield DaskWorkers(client, START_SECONDS if address is None else None)

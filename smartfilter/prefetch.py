@@ -38,62 +38,66 @@ def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Iterator[Item]
         Iterated over in the thread; it gains where it waits or leaves Python's lock,
         as uproot does when it decompresses.
     depth : int
-        Most items that wait. One more is being made and one in use.
+        Most items that wait or are being made; one more is in use. As each may be large,
+        the next one is begun when the earlier one is taken.
 
     Yields
     ------
     iterator
         The same items.
     """
-    waiting: queue.Queue[Any] = queue.Queue(depth)
-    stop = threading.Event()
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    room, stop = threading.Semaphore(depth), threading.Event()
     thread = threading.Thread(
-        target=_fill, args=(items, waiting, stop), name="read_ahead", daemon=True
+        target=_fill, args=(items, waiting, room, stop), name="read_ahead", daemon=True
     )
     thread.start()
     try:
-        yield _drain(waiting)
+        yield _drain(waiting, room)
     finally:
         stop.set()
         thread.join()
 
 
 def _fill(
-    items: Iterable[Any], waiting: queue.Queue[Any], stop: threading.Event
+    items: Iterable[Any],
+    waiting: queue.SimpleQueue[Any],
+    room: threading.Semaphore,
+    stop: threading.Event,
 ) -> None:
     """Put all items and an `_End` into the queue, until told to stop."""
     error: BaseException | None = None
     iterator: Iterator[Any] = iter(())
     try:
         iterator = iter(items)
-        for item in iterator:
-            if not _put(item, waiting, stop):
-                break
+        while _find_room(room, stop):
+            waiting.put(next(iterator))
+    except StopIteration:
+        pass
     except BaseException as caught:  # noqa: BLE001  raised again by the other thread
         error = caught
     finally:
         close = getattr(iterator, "close", None)
         if close is not None:
             close()
-        _put(_End(error), waiting, stop)
+        waiting.put(_End(error))
 
 
-def _put(item: Any, waiting: queue.Queue[Any], stop: threading.Event) -> bool:
-    """Return whether there was room for the item before the stop."""
+def _find_room(room: threading.Semaphore, stop: threading.Event) -> bool:
+    """Return whether there was room for an item before the stop."""
     while not stop.is_set():
-        try:
-            waiting.put(item, timeout=_PATIENCE)
-        except queue.Full:
-            continue
-        return True
+        if room.acquire(timeout=_PATIENCE):
+            return True
     return False
 
 
-def _drain(waiting: queue.Queue[Any]) -> Iterator[Any]:
+def _drain(waiting: queue.SimpleQueue[Any], room: threading.Semaphore) -> Iterator[Any]:
     while True:
         item = waiting.get()
         if isinstance(item, _End):
             if item.error is not None:
                 raise item.error
             return
+        room.release()
         yield item
+        del item

@@ -265,7 +265,7 @@ def test_map_whose_workers_do_not_come_back_is_a_device_error(monkeypatch):
     monkeypatch.setattr(distributed, "_LOOK_SECONDS", 0.01)
     client = NoWorkers()
     with pytest.raises(DeviceError, match=r"none for 0\.05 s"):
-        list(distributed._Dask(client, 0.05).map(square, [1, 2]))
+        list(distributed.DaskWorkers(client, 0.05).map(square, [1, 2]))
     assert client.cancelled
 
 

@@ -53,10 +53,10 @@ def test_read_ahead_gives_the_same_items_in_order(n, depth):
 def test_read_ahead_reads_before_it_is_asked_and_no_further():
     source = Source(50)
     with read_ahead(source, 2) as items:
-        source.wait_for(3)
+        source.wait_for(2)
         assert next(items) == 0
-        source.wait_for(4)
-        assert source.made == 4
+        source.wait_for(3)
+        assert source.made == 3
         assert next(items) == 1
 
 
