@@ -22,6 +22,7 @@ LAYERS = (
         "events",
         "event_type",
         "prefetch",
+        "run_record",
         "sampling",
         "speedup",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib import import_module
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from smartfilter import __version__
+from smartfilter.cli.terminal import COMMAND_LINE
 from smartfilter.errors import SmartFilterError, suggest
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -37,6 +39,11 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """A group that imports a command when it is called, and not for ``--help``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the command line, for what a command writes."""
+        ctx.meta[COMMAND_LINE] = shlex.join(["smartfilter", *args])
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names in the order of the table."""

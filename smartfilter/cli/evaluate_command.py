@@ -15,7 +15,13 @@ from smartfilter.cli.metrics import (
     make_result_tables,
 )
 from smartfilter.cli.options import complete_files
-from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
+from smartfilter.cli.terminal import (
+    SCHEMA_VERSION,
+    describe_run,
+    emit,
+    json_option,
+    show_progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +114,7 @@ def command(
             "and data, got "
             f"{len(models)} models and {len(data)} data files"
         )
+    run = describe_run()
     scorers = [Scorer(model, device=device) for model in models]
     with ExitStack() as stack:
         report = None
@@ -132,7 +139,7 @@ def command(
             bias=bias,
             advance=advance,
         )
-        document = _make_document(reports)
+        document = {**_make_document(reports), **run}
         if report is not None:
             from smartfilter.plots.evaluation import draw_figures
 

@@ -13,7 +13,13 @@ from smartfilter.cli.options import (
     complete_models,
     decay_table_option,
 )
-from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
+from smartfilter.cli.terminal import (
+    SCHEMA_VERSION,
+    describe_run,
+    emit,
+    json_option,
+    show_progress,
+)
 
 __all__ = ["command"]
 
@@ -119,6 +125,7 @@ def command(
     from smartfilter.pipeline.measurement import WAYS, measure
 
     ways = WAYS if blocks is None else ("blocks",) if blocks else ("events",)
+    run = describe_run()
     with ExitStack() as stack:
         report = None
         if output is not None:
@@ -146,7 +153,7 @@ def command(
             device=device,
             advance=advance,
         )
-        document = result.to_document()
+        document = {**result.to_document(), **run}
         if report is not None:
             numbers = {"schema_version": SCHEMA_VERSION, **document}
             figures = {

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 __all__ = [
+    "COMMAND_LINE",
+    "describe_run",
     "emit",
     "is_interactive",
     "json_option",
@@ -24,6 +26,9 @@ __all__ = [
     "report_skipped",
     "show_progress",
 ]
+
+COMMAND_LINE = "smartfilter.command_line"
+"""Where the context of a command keeps it."""
 
 SCHEMA_VERSION = 1
 """Version of the JSON documents."""
@@ -84,6 +89,13 @@ def emit(document: Mapping[str, Any], *tables: RenderableType) -> None:
     for table in tables:
         narrow = fixed and isinstance(table, str)
         console.print(table, width=_TEXT_WIDTH if narrow else None)
+
+
+def describe_run() -> dict[str, Any]:
+    """Return command line, versions and machine; see `smartfilter.run_record`."""
+    from smartfilter import run_record
+
+    return run_record.describe_run(click.get_current_context().meta[COMMAND_LINE])
 
 
 def make_table(

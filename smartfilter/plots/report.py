@@ -16,6 +16,7 @@ from smartfilter.plots.report_tables import (
     list_differences,
     list_merits,
     list_points,
+    list_run,
     list_stages,
     list_times,
     show_number,
@@ -154,6 +155,7 @@ def _describe_measurement(document: Mapping[str, Any], folder: Path) -> Section:
         ("clock", f"{document['clock']} time, {document['workers']} workers"),
         ("seed", str(document["seed"])),
         *_name_model(document["model"], document["model_digest"]),
+        *list_run(document),
     ]
     return Section(
         title="Measured speedup",
@@ -175,6 +177,7 @@ def _describe_evaluation(document: Mapping[str, Any], folder: Path) -> Section:
     ]
     for model in models:
         facts += _name_model(model["path"], model["digest"])
+    facts += list_run(document)
     tables = [list_differences(models, skim) for skim in document["skims"]]
     for model in models:
         tables += list_merits(model["path"], model["results"])

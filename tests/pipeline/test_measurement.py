@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -674,6 +675,9 @@ def test_measure_command_prints_tables_and_writes_files(
         assert word in done.stdout
     document = json.loads((tmp_path / "measure.json").read_text())
     assert document["schema_version"] == 1
+    assert document["command_line"] == shlex.join(["smartfilter", *arguments])
+    assert {"smartfilter", "python", "torch", "pythia8mc"} <= set(document["versions"])
+    assert {"cpu", "cores", "load"} <= set(document["machine"])
     assert len(document["points"]) == len(THRESHOLD_FACTORS) + 2
     for name in ("measure", "costs"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
