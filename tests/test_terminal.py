@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from smartfilter.cli import COMMANDS, main
+from smartfilter.cli import COMMANDS, cli, main
 from smartfilter.cli.options import Choice
 from smartfilter.cli.terminal import make_table
 from smartfilter.errors import UsageError, describe_unknown, suggest
@@ -182,6 +182,21 @@ def test_narrow_table_loses_no_digit():
         ("smartfilter train --config lab_report/opt", "plain,lab_report/optimal"),
         ("smartfilter generate --event-type ta", "plain,taupair"),
         ("smartfilter score --thresh", "plain,--threshold"),
+        ("smartfilter inspect examples/ev", "file,examples/ev"),
+        ("smartfilter inspect sub", "plain,subtree"),
+        ("smartfilter inspect --model sub", "plain,subtree"),
+        ("smartfilter evaluate gc", "plain,gcn"),
+        ("smartfilter evaluate gcn ow", "file,ow"),
+        ("smartfilter rebuild gc", "plain,gcn"),
+        ("smartfilter score --skim feiHadronicB0", "plain,feiHadronicB0"),
+        ("smartfilter score --model subtree --skim Inc", "plain,InclusiveLambda"),
+        ("smartfilter score --model none.pt --skim Inc", ""),
+        ("smartfilter measure --detector g", "plain,geant4"),
+        ("smartfilter measure --device c", "plain,cuda"),
+        ("smartfilter export gcn --skim-code Incl", "plain,InclusiveLambda="),
+        ("smartfilter speedup scores", "file,scores"),
+        ("smartfilter skim objects.parquet --events la", "file,la"),
+        ("smartfilter report out", "dir,out"),
     ],
 )
 def test_shell_completion_completes(words, expected, monkeypatch, capfd):
@@ -191,6 +206,33 @@ def test_shell_completion_completes(words, expected, monkeypatch, capfd):
     with pytest.raises(SystemExit):
         main([])
     assert expected in capfd.readouterr().out.splitlines()
+
+
+def test_shell_completion_of_a_name_does_not_hide_files(tmp_path, monkeypatch, capfd):
+    (tmp_path / "gcn-of-mine.pt").touch()
+    (tmp_path / "gcn").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("_SMARTFILTER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "smartfilter inspect gc")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    with pytest.raises(SystemExit):
+        main([])
+    found = capfd.readouterr().out.splitlines()
+    assert found == ["plain,gcn", "plain,gcn/", "plain,gcn-of-mine.pt"]
+
+
+def test_every_parameter_that_names_something_is_completed():
+    """Files, models, configurations, skims, devices: all but free text and numbers."""
+    free = {"seed"}
+    numbers = (click.types.IntRange, click.types.FloatRange, click.types.BoolParamType)
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        for parameter in command.params:
+            if isinstance(parameter.type, (click.Path, click.Choice, *numbers)):
+                continue
+            told = parameter._custom_shell_complete is not None
+            assert told or parameter.name in free, f"{name} {parameter.name}"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

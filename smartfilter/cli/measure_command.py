@@ -7,18 +7,14 @@ from pathlib import Path
 
 import click
 
-from smartfilter.cli.options import (
-    EVENT_TYPE,
-    Choice,
-    complete_models,
-    decay_table_option,
-)
+from smartfilter.cli.completion import complete_devices, complete_models, complete_skims
+from smartfilter.cli.options import EVENT_TYPE, Choice, decay_table_option
 from smartfilter.cli.terminal import (
     SCHEMA_VERSION,
     describe_run,
     emit,
     json_option,
-    show_progress,
+    show_steps,
 )
 
 __all__ = ["command"]
@@ -34,7 +30,9 @@ __all__ = ["command"]
     help="Events per sample; there are two.",
 )
 @click.option("--event-type", type=EVENT_TYPE, default="mixed", show_default=True)
-@click.option("--skim", default="feiHadronicB0", show_default=True)
+@click.option(
+    "--skim", shell_complete=complete_skims, default="feiHadronicB0", show_default=True
+)
 @click.option(
     "--model",
     shell_complete=complete_models,
@@ -82,7 +80,9 @@ __all__ = ["command"]
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--clock", type=Choice(["cpu", "wall"]), default="cpu", show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
+@click.option(
+    "--device", shell_complete=complete_devices, default="cpu", show_default=True
+)
 @click.option(
     "-o",
     "--output",
@@ -134,7 +134,7 @@ def command(
             report = stack.enter_context(
                 ReportFolder(output, "measure", ["measure", "costs"], force=force)
             )
-        advance = stack.enter_context(show_progress("measure", n_events))
+        begin = stack.enter_context(show_steps())
         result = measure(
             event_type,
             n_events,
@@ -151,7 +151,7 @@ def command(
             clock=clock,
             workers=workers,
             device=device,
-            advance=advance,
+            begin=begin,
         )
         document = {**result.to_document(), **run}
         if report is not None:
@@ -160,7 +160,8 @@ def command(
                 "measure": draw_measurement(numbers),
                 "costs": draw_costs(numbers),
             }
-            report.write(numbers, figures)
+            advance = begin("figures", len(report.paths), "files")
+            report.write(numbers, figures, advance)
     emit(document, *make_tables(document))
     if report is not None:
         click.echo(f"Written: {', '.join(map(str, report.paths))}", err=True)

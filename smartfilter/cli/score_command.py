@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.completion import (
+    complete_devices,
+    complete_files,
+    complete_models,
+    complete_skims,
+)
 from smartfilter.cli.options import (
     EVENT_TYPE,
     Choice,
-    complete_files,
-    complete_models,
     dask_option,
     resume_option,
     skip_bad_files_option,
@@ -47,7 +51,13 @@ __all__ = ["command"]
     shell_complete=complete_models,
     help="Model file, or gcn or subtree.  [gcn]",
 )
-@click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
+@click.option(
+    "--skim",
+    "skims",
+    shell_complete=complete_skims,
+    multiple=True,
+    help="Skim; repeatable.  [all]",
+)
 @click.option(
     "--mode",
     type=Choice(["threshold", "sample", "official", "debug"]),
@@ -71,7 +81,11 @@ __all__ = ["command"]
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
 @click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N"
+    "--device",
+    shell_complete=complete_devices,
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Events per batch.")
 @click.option("--strict", is_flag=True, help="Stop at an event that cannot be scored.")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.completion import complete_files
 from smartfilter.cli.options import (
     Choice,
     OutputPath,
-    complete_files,
     dask_option,
     resume_option,
     skip_bad_files_option,

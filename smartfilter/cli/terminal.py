@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from smartfilter.progress import Begin
+
 __all__ = [
     "COMMAND_LINE",
     "describe_run",
@@ -25,6 +27,7 @@ __all__ = [
     "make_table",
     "report_skipped",
     "show_progress",
+    "show_steps",
 ]
 
 COMMAND_LINE = "smartfilter.command_line"
@@ -131,13 +134,13 @@ def is_interactive() -> bool:
 
 
 @contextmanager
-def show_progress(task: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with rate and remaining time on stderr, on a terminal only.
+def show_steps() -> Iterator[Begin]:
+    """Show a bar per step with rate and remaining time on stderr, on a terminal only.
 
     Yields
     ------
-    callable
-        Takes the number of events done since the last call.
+    Begin
+        Begins a step; the one before it is complete then.
     """
     from rich.console import Console
     from rich.progress import (
@@ -158,14 +161,43 @@ def show_progress(task: str, total: int | None) -> Iterator[Callable[[int], None
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        identity = bar.add_task(task, total=total, rate="")
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
 
-        def advance(n_events: int) -> None:
-            bar.advance(identity, n_events)
-            row = bar.tasks[0]
-            speed = row.speed or row.completed / max(row.elapsed or 0.0, 1e-3)
-            rate = f"{speed:,.0f} events/s" if speed else ""
-            bar.update(identity, rate=rate)
+        def begin(
+            task: str, total: int | None, unit: str = "events"
+        ) -> Callable[[int], None]:
+            for row in bars.tasks:
+                if not row.finished:
+                    complete = row.completed if row.total is None else row.total
+                    bars.update(row.id, total=complete, completed=complete)
+            identity = bars.add_task(task, total=total, rate="")
 
-        yield advance
+            def advance(n_units: int) -> None:
+                bars.advance(identity, n_units)
+                row = bars.tasks[-1]
+                speed = row.speed or row.completed / max(row.elapsed or 0.0, 1e-3)
+                rate = f"{_show_rate(speed)} {unit}/s" if speed else ""
+                bars.update(identity, rate=rate)
+
+            return advance
+
+        yield begin
+
+
+def _show_rate(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+
+
+@contextmanager
+def show_progress(
+    task: str, total: int | None, unit: str = "events"
+) -> Iterator[Callable[[int], None]]:
+    """Show the bar of work in one step; see `show_steps`.
+
+    Yields
+    ------
+    callable
+        Takes the number of units done since the last call.
+    """
+    with show_steps() as begin:
+        yield begin(task, total, unit)

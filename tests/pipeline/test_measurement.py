@@ -609,7 +609,12 @@ def test_measure_document_has_the_promised_keys(measurement: Measurement):
 
 
 def test_measure_default_points_follow_the_model(count_model: Path):
-    done: list[int] = []
+    steps: dict[str, tuple[int | None, list[int]]] = {}
+
+    def begin(task: str, total: int | None, unit: str = "events") -> Any:
+        steps[task] = (total, [])
+        return steps[task][1].append
+
     result = measure(
         "mixed",
         200,
@@ -620,9 +625,11 @@ def test_measure_default_points_follow_the_model(count_model: Path):
         step=1.0,
         decay_table="pythia",
         clock="wall",
-        advance=done.append,
+        begin=begin,
     )
-    assert sum(done) == 200
+    assert list(steps) == ["measure", "points", "curves"]
+    assert [total for total, _ in steps.values()] == [200, 6, 25]
+    assert all(sum(done) == total for total, done in steps.values())
     official, *others = result.points
     assert official.point == WorkingPoint("official", slope=0.5, offset=0.0)
     assert not official.replayed
