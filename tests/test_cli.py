@@ -13,7 +13,7 @@ import click
 import numpy as np
 import pytest
 
-from smartfilter.cli import COMMANDS, main
+from smartfilter.cli import COMMANDS, cli, main
 from smartfilter.cli.generate_command import command as generate
 from smartfilter.cli.options import EVENT_TYPE
 from smartfilter.events import EVENT_TYPES
@@ -297,6 +297,18 @@ def test_help_of_each_command_has_an_example(run, name: str):
     assert code == 0
     assert "smartfilter" in out
     assert "Example" in out
+    assert max(map(len, out.splitlines())) <= 80
+    options = cli.get_command(click.Context(cli), name).params
+    silent = [o.name for o in options if isinstance(o, click.Option) and not o.help]
+    assert silent == []
+
+
+def test_help_of_the_group_has_examples_and_exit_codes(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for expected in ("Examples:", "Exit codes: 0 done", *COMMANDS):
+        assert expected in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_event_types_of_the_options_are_those_of_events():

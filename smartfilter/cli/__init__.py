@@ -19,20 +19,20 @@ COMMANDS = {
     "score": "Score generator-level events and decide which to simulate.",
     "merge": "Join score files of one model and mode.",
     "generate": "Generate events with Pythia 8 in the mdst layout.",
-    "simulate": "Label events: mock detector, reconstruction and skims.",
+    "simulate": "Label events: detector, reconstruction and skims.",
     "skim": "Label again from stored tracks and clusters, in seconds.",
     "produce": "Generate and simulate in bulk: training data, with resume.",
     "train": "Train a network on labelled events.",
-    "evaluate": "ROC, calibration, speedup and bias of models on unseen events.",
+    "evaluate": "ROC, calibration, speedup and bias on unseen events.",
     "calibrate": "Calibrate a trained network again.",
     "rebuild": "Write a model file with the network code of this version.",
-    "export": "Write a model as ONNX for the official SmartBackground module.",
+    "export": "Write a model as ONNX for basf2's SmartBackground module.",
     "speedup": "Evaluate the speedup formulas.",
     "working-point": "Best threshold and sampling constant for your times.",
     "measure": "Run the chain with and without the filter and compare.",
     "decay-table": "Show how the Belle II decay table reaches Pythia.",
     "report": "One HTML page of a training, evaluation or measurement.",
-    "inspect": "Show what an event file or a model file holds.",
+    "inspect": "Show what files and models hold; one event as a decay tree.",
 }
 """Command -> its line in the help; the code is in the module of the same name."""
 
@@ -80,7 +80,17 @@ class LazyGroup(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
 @click.pass_context
 def cli(ctx: click.Context, as_json: bool, verbose: bool) -> None:
-    """Skip hopeless Belle II Monte Carlo events before detector simulation."""
+    """Skip hopeless Belle II Monte Carlo events before detector simulation.
+
+    \b
+    Examples:
+      smartfilter score examples/events.root -o scores.parquet
+      smartfilter inspect scores.parquet
+      smartfilter inspect examples/events.root --event 163
+      smartfilter COMMAND --help
+
+    Exit codes: 0 done, 1 bug, 2 usage, 3 input data, 4 model file, 5 device.
+    """  # noqa: D301
     import logging
 
     ctx.obj = {"json": as_json}

@@ -75,7 +75,11 @@ MODEL_SUFFIXES = (".pt", ".onnx")
     "the tables show the first skim.",
 )
 @click.option(
-    "--device", shell_complete=complete_devices, default="auto", show_default=True
+    "--device",
+    shell_complete=complete_devices,
+    default="auto",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
 )
 @click.option(
     "-o",
@@ -112,7 +116,7 @@ def command(
     \b
     Examples:
       smartfilter evaluate model.pt 'datasets/*.parquet'
-      smartfilter evaluate gcn subtree own.pt 'datasets/*.parquet' --bias -o output
+      smartfilter evaluate gcn own.pt 'datasets/*.parquet' --bias -o output
     """  # noqa: D301
     from smartfilter.model_file import is_shipped, list_shipped
     from smartfilter.points import Times

@@ -29,9 +29,19 @@ __all__ = ["command"]
     show_default=True,
     help="Events per sample; there are two.",
 )
-@click.option("--event-type", type=EVENT_TYPE, default="mixed", show_default=True)
 @click.option(
-    "--skim", shell_complete=complete_skims, default="feiHadronicB0", show_default=True
+    "--event-type",
+    type=EVENT_TYPE,
+    default="mixed",
+    show_default=True,
+    help="What to generate.",
+)
+@click.option(
+    "--skim",
+    shell_complete=complete_skims,
+    default="feiHadronicB0",
+    show_default=True,
+    help="Skim that counts as passing.",
 )
 @click.option(
     "--model",
@@ -45,7 +55,7 @@ __all__ = ["command"]
     multiple=True,
     default=["threshold", "sample"],
     show_default=True,
-    help="Repeatable.",
+    help="How the filter decides; repeatable.",
 )
 @click.option(
     "--threshold",
@@ -77,11 +87,33 @@ __all__ = ["command"]
     help="Longest step in the mock detector, cm: the dial of t_s.",
 )
 @decay_table_option
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--clock", type=Choice(["cpu", "wall"]), default="cpu", show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
-    "--device", shell_complete=complete_devices, default="cpu", show_default=True
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of generator and detector.",
+)
+@click.option(
+    "--clock",
+    type=Choice(["cpu", "wall"]),
+    default="cpu",
+    show_default=True,
+    help="Processor time or wall clock; the JSON document has both.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that share the events.",
+)
+@click.option(
+    "--device",
+    shell_complete=complete_devices,
+    default="cpu",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
 )
 @click.option(
     "-o",

@@ -63,6 +63,8 @@ __all__ = ["command"]
     type=Choice(["threshold", "sample", "official", "debug"]),
     default="threshold",
     show_default=True,
+    help="Keep by threshold, sample with weights, draw as the official module, or keep "
+    "all.",
 )
 @click.option(
     "--threshold",
@@ -124,7 +126,7 @@ def command(
     Examples:
       smartfilter score examples/events.root
       smartfilter score 'gen/*.root' -o scores.parquet --mode sample --seed 7
-      smartfilter score gen.root -o scores.root --skim feiHadronicB0 --threshold 0.1
+      smartfilter score gen.root -o s.root --skim feiHadronicB0 --threshold 0.1
       smartfilter score 'gen/*.root' -o scores.parquet --workers 8 --resume
     """  # noqa: D301
     from smartfilter.campaign import stop_on_sigterm

@@ -94,7 +94,7 @@ def command(
     \b
     Examples:
       smartfilter simulate events.root -o labelled.parquet
-      smartfilter simulate events.root -o labelled.parquet --objects objects.parquet
+      smartfilter simulate events.root -o labelled.parquet --objects o.parquet
       smartfilter simulate 'gen/*.root' -o labelled.parquet --workers 8 --resume
     """  # noqa: D301
     import time

@@ -38,7 +38,13 @@ __all__ = ["command"]
     shell_complete=complete_files,
     help="Labelled file of the same events, to get new labels; repeatable.",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @json_option
 def command(
@@ -57,7 +63,7 @@ def command(
     Examples:
       smartfilter skim objects.parquet
       smartfilter skim objects.parquet -o labels.parquet
-      smartfilter skim objects.parquet --events labelled.parquet -o relabelled.parquet
+      smartfilter skim objects.parquet --events labelled.parquet -o new.parquet
     """  # noqa: D301
     import time
 

@@ -103,7 +103,11 @@ class _Points(NamedTuple):
     help="Share of generated events that pass.  [that of the events in FILE]",
 )
 @click.option(
-    "--max-weight", type=click.FloatRange(min=1.0), default=100.0, show_default=True
+    "--max-weight",
+    type=click.FloatRange(min=1.0),
+    default=100.0,
+    show_default=True,
+    help="Largest weight of a kept event when sampling.",
 )
 @click.option("--event-type", type=EVENT_TYPE, help="Only events of this type.  [all]")
 @click.option(
@@ -112,7 +116,11 @@ class _Points(NamedTuple):
     help="Use every labelled event: only where the model was not trained on them.",
 )
 @click.option(
-    "--device", shell_complete=complete_devices, default="auto", show_default=True
+    "--device",
+    shell_complete=complete_devices,
+    default="auto",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
 )
 @click.option(
     "-o",

@@ -286,6 +286,9 @@ def test_evaluate_command_first_model_is_at_the_top(capsys, data, exact, worse):
 def test_evaluate_command_models_and_data_in_any_order(capsys, data, exact, worse):
     _, one = run(capsys, data, exact, worse)
     _, other = run(capsys, exact, data, worse)
+    for key in ("command_line", "machine"):
+        assert one.pop(key)
+        assert other.pop(key)
     assert one == other
 
 
