@@ -298,7 +298,9 @@ def test_help_of_each_command_has_an_example(run, name: str):
     assert "smartfilter" in out
     assert "Example" in out
     assert max(map(len, out.splitlines())) <= 80
-    options = cli.get_command(click.Context(cli), name).params
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    options = command.params
     silent = [o.name for o in options if isinstance(o, click.Option) and not o.help]
     assert silent == []
 
@@ -327,3 +329,14 @@ def test_unknown_command_names_the_nearest(run):
     code, _, err = run("scor", "x.root")
     assert code == 2
     assert "did you mean 'score'" in err
+
+
+@pytest.mark.parametrize(
+    ("mode", "n_rows"), [("threshold", 1), ("sample", 1), ("official", 10)]
+)
+def test_score_says_equal_sums_of_weights_once(run, mode: str, n_rows: int):
+    code, out, _ = run("score", "examples/events.root", "--mode", mode)
+    assert code == 0
+    rows = [line for line in out.splitlines() if "sum of weights" in line]
+    assert len(rows) == n_rows
+    assert ("each of 10 skims" in rows[0]) == (n_rows == 1)

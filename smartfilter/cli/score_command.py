@@ -32,6 +32,7 @@ from smartfilter.cli.terminal import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from smartfilter.bulk import Summary
     from smartfilter.decision import DecisionSettings
     from smartfilter.score_files import ScoreRun
     from smartfilter.scoring import Scorer
@@ -229,8 +230,7 @@ def _make_table(run: ScoreRun, scorer: Scorer, mode: str) -> Any:
         ("kept", f"{summary.n_kept:,} ({share:.1%})"),
         ("unscorable (kept)", f"{summary.n_unscorable:,}"),
     ]
-    for name, size in summary.effective_sizes.items():
-        total = summary.sum_weight[summary.skims.index(name)]
+    for name, (total, size) in _list_weights(summary).items():
         rows.append((f"sum of weights, {name}", f"{total:,.1f}"))
         rows.append((f"effective size, {name}", f"{size:,.1f}"))
     if run.n_resumed:
@@ -240,3 +240,18 @@ def _make_table(run: ScoreRun, scorer: Scorer, mode: str) -> Any:
     rows.append(("events/s", f"{run.events_per_second:,.0f}"))
     title = f"{scorer.path.name}, mode {mode}, on {scorer.device}"
     return make_table(title, ("", ""), rows)
+
+
+def _list_weights(summary: Summary) -> dict[str, tuple[float, float]]:
+    """Return sum of weights and effective size of each skim; once if all are equal.
+
+    They are, where one weight serves all skims: in every mode but ``official``.
+    """
+    sizes = summary.effective_sizes
+    weights = {
+        name: (float(summary.sum_weight[k]), sizes[name])
+        for k, name in enumerate(summary.skims)
+    }
+    if len(weights) > 1 and len(set(weights.values())) == 1:
+        return {f"each of {len(weights)} skims": next(iter(weights.values()))}
+    return weights
