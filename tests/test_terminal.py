@@ -14,7 +14,7 @@ import pytest
 
 from smartfilter.cli import COMMANDS, cli, main
 from smartfilter.cli.options import Choice
-from smartfilter.cli.terminal import make_table
+from smartfilter.cli.terminal import make_table, show_steps
 from smartfilter.errors import UsageError, describe_unknown, suggest
 from smartfilter.models import build
 from smartfilter.presets import get_preset
@@ -243,3 +243,31 @@ def test_shell_completion_script_is_printed(shell, project_root):
     out, err = start(root=project_root, **variable)
     assert "smartfilter" in out
     assert err == ""
+
+
+def test_each_step_of_a_long_command_has_its_bar(project_root, tmp_path):
+    folder = str(tmp_path)
+    start(*SCORE, "-o", f"{folder}/s.parquet", root=project_root)
+    merge = ["merge", f"{folder}/s.parquet", "-o", f"{folder}/all.parquet"]
+    seen = start_on_terminal(*merge, root=project_root)
+    for step, n_rows in (("verify", 400), ("compare", 800), ("write", 400)):
+        assert step in seen
+        assert f"{n_rows}/{n_rows}" in seen
+    assert re.search(r"[\d,]+ rows/s", seen)
+    seen = start_on_terminal("inspect", f"{folder}/s.parquet", root=project_root)
+    assert "4400/4400" in seen
+    point = ["working-point", f"{folder}/s.parquet", "--skim", "feiHadronicB0"]
+    seen = start_on_terminal(*point, root=project_root)
+    assert "400/400" in seen
+    assert "1/1" in seen
+
+
+def test_steps_in_a_pipe_say_nothing(capsys):
+    with show_steps() as begin:
+        begin("one", None)
+        advance = begin("two", 3, "skims")
+        for _ in range(3):
+            advance(1)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == ""

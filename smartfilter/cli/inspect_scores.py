@@ -107,7 +107,7 @@ def _make_skim_table(
         (
             name,
             f"{c.n_scored:,}",
-            f"{c.mean_score:.4f}" if c.n_scored else "-",
+            f"{c.mean_score:.3g}" if c.n_scored else "-",
             f"{sums.sum_weight[name]:,.1f}",
             f"{_n_eff(sums, name):,.1f}",
         )

@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from smartfilter.cli.completion import complete_files
-from smartfilter.cli.terminal import emit, json_option, make_table, show_steps
+from smartfilter.cli.terminal import (
+    emit,
+    join_equal,
+    json_option,
+    make_table,
+    show_steps,
+)
 
 __all__ = ["command"]
 
@@ -53,7 +59,7 @@ def command(files: tuple[str, ...], output: Path, force: bool) -> None:
         ("kept", f"{metadata['n_kept']:,}"),
         *(
             (f"sum of weights, {skim}", f"{total:,.1f}")
-            for skim, total in metadata["sum_weight"].items()
+            for skim, total in join_equal(metadata["sum_weight"]).items()
         ),
     ]
     emit(document, make_table(f"scores in {output}", ("", ""), rows))

@@ -23,6 +23,7 @@ from smartfilter.cli.options import (
 )
 from smartfilter.cli.terminal import (
     emit,
+    join_equal,
     json_option,
     make_table,
     report_skipped,
@@ -230,7 +231,7 @@ def _make_table(run: ScoreRun, scorer: Scorer, mode: str) -> Any:
         ("kept", f"{summary.n_kept:,} ({share:.1%})"),
         ("unscorable (kept)", f"{summary.n_unscorable:,}"),
     ]
-    for name, (total, size) in _list_weights(summary).items():
+    for name, (total, size) in join_equal(_list_weights(summary)).items():
         rows.append((f"sum of weights, {name}", f"{total:,.1f}"))
         rows.append((f"effective size, {name}", f"{size:,.1f}"))
     if run.n_resumed:
@@ -243,15 +244,9 @@ def _make_table(run: ScoreRun, scorer: Scorer, mode: str) -> Any:
 
 
 def _list_weights(summary: Summary) -> dict[str, tuple[float, float]]:
-    """Return sum of weights and effective size of each skim; once if all are equal.
-
-    They are, where one weight serves all skims: in every mode but ``official``.
-    """
+    """Return sum of weights and effective size of each skim."""
     sizes = summary.effective_sizes
-    weights = {
+    return {
         name: (float(summary.sum_weight[k]), sizes[name])
         for k, name in enumerate(summary.skims)
     }
-    if len(weights) > 1 and len(set(weights.values())) == 1:
-        return {f"each of {len(weights)} skims": next(iter(weights.values()))}
-    return weights

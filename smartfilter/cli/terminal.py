@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -23,12 +23,15 @@ __all__ = [
     "describe_run",
     "emit",
     "is_interactive",
+    "join_equal",
     "json_option",
     "make_table",
     "report_skipped",
     "show_progress",
     "show_steps",
 ]
+
+_Value = TypeVar("_Value")
 
 COMMAND_LINE = "smartfilter.command_line"
 """Where the context of a command keeps it."""
@@ -118,6 +121,17 @@ def make_table(
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return Group(Text(title, style="bold"), table)
+
+
+def join_equal(by_skim: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Return the values of all skims, or one for each of them if all are the same.
+
+    Weights are where one serves all skims: in every mode but ``official``.
+    """
+    values = list(by_skim.values())
+    if len(values) > 1 and all(value == values[0] for value in values):
+        return {f"each of {len(values)} skims": values[0]}
+    return dict(by_skim)
 
 
 def report_skipped(skipped: Mapping[str, str]) -> None:
