@@ -257,7 +257,9 @@ def _describe_epochs(training: Mapping[str, Any]) -> str:
 
 def _describe_files(training: Mapping[str, Any]) -> str:
     files = training.get("files", [])
-    return f"{len(files)}: {files[0]} to {files[-1]}" if files else "-"
+    if len(files) < 2:
+        return str(files[0]) if files else "-"
+    return f"{len(files)}: {files[0]} to {files[-1]}"
 
 
 def _draw_history(path: Path, info: ModelInfo) -> list[PageFigure]:
