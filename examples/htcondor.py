@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -70,14 +71,20 @@ def write_keys(security: Security, folder: Path) -> dict[str, str]:
 def main() -> int:
     """Print the job description, or run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--jobs", type=int, default=10)
-    parser.add_argument("--memory", default="2GB")
-    parser.add_argument("--disk", default="1GB")
+    parser.add_argument("--jobs", type=int, default=10, help="workers to ask for")
+    parser.add_argument("--memory", default="2GB", help="of a worker")
+    parser.add_argument("--disk", default="1GB", help="of a worker")
     parser.add_argument("--hours", type=int, default=12, help="of a worker")
-    parser.add_argument("--logs", type=Path, default=Path("dask-logs"))
-    parser.add_argument("--local", action="store_true")
+    parser.add_argument(
+        "--logs", type=Path, default=Path("dask-logs"), help="folder of the logs"
+    )
+    parser.add_argument("--local", action="store_true", help="processes here, no jobs")
     parser.add_argument("command", nargs="*", help="smartfilter ...")
     options = parser.parse_args()
+    if options.command and not options.local and shutil.which("condor_submit") is None:
+        parser.error(
+            "no condor_submit here: start it where jobs are submitted, or --local"
+        )
     options.logs.mkdir(exist_ok=True)
     security = Security.temporary()
     with (

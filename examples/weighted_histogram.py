@@ -14,13 +14,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
+import hist
+import mplhep
 import numpy as np
+from hist import Hist
+from matplotlib.figure import Figure
 
 from smartfilter import Scorer
 from smartfilter.decision import DecisionSettings, decide
 from smartfilter.pipeline.generator import Generator
 from smartfilter.pipeline.simulation import label
+from smartfilter.plots.style import use_style
 from smartfilter.speedup import effective_sample_size
 
 if TYPE_CHECKING:
@@ -54,28 +58,41 @@ def draw_weights(scorer: Scorer, events: Events, mode: str) -> NDArray[np.float6
     return decision.weight[:, 0]
 
 
-def fill(values: Any, weights: NDArray[np.float64]) -> tuple[Any, Any]:
+def fill(values: Any, weights: NDArray[np.float64]) -> Hist[Any]:
+    """Return a histogram that keeps sums of weights and of their squares."""
+    axis = hist.axis.Variable(EDGES, label="number of tracks")
+    histogram = Hist(axis, storage=hist.storage.Weight())
+    histogram.fill(values, weight=weights)
+    return histogram
+
+
+def read(histogram: Hist[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sums of weights per bin and their standard deviations."""
-    total = np.histogram(values, EDGES, weights=weights)[0]
-    squares = np.histogram(values, EDGES, weights=weights**2)[0]
-    return total, np.sqrt(squares)
+    bins: Any = histogram.view()
+    return bins.value, np.sqrt(bins.variance)
 
 
-def plot(histograms: dict[str, tuple[Any, Any]], file: Path) -> None:
-    """Draw the histograms into a PNG file."""
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    center, half = (EDGES[1:] + EDGES[:-1]) / 2, np.diff(EDGES) / 2
-    for shift, (name, (total, error)) in enumerate(histograms.items()):
-        axes.errorbar(
-            center + 0.2 * (shift - 1), total, error, half, fmt=".", label=name
+def plot(histograms: dict[str, Hist[Any]], file: Path) -> None:
+    """Draw the histograms into a PNG file; shapes tell them apart in grey."""
+    looks: list[dict[str, Any]] = [
+        {"histtype": "fill", "color": "0.85", "edgecolor": "0.4"},
+        {"histtype": "step", "color": "#e42536", "linestyle": "--", "yerr": True},
+        {"histtype": "errorbar", "color": "black", "marker": "o", "xerr": True},
+    ]
+    with use_style():
+        figure = Figure(figsize=(7.6, 5.6), layout="constrained")
+        axes = figure.subplots()
+        for (name, histogram), look in zip(histograms.items(), looks, strict=True):
+            mplhep.histplot(histogram, ax=axes, label=name, **look)
+        tops = [total + error for total, error in map(read, histograms.values())]
+        axes.set(
+            xlabel="number of tracks",
+            ylabel=f"events that pass {SKIM}",
+            xlim=(EDGES[0], EDGES[-1]),
+            ylim=(0.0, 1.35 * np.max(tops)),
         )
-    axes.set(xlabel="tracks", ylabel=f"generated events that pass {SKIM}")
-    axes.legend()
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+        axes.legend(loc="upper left")
+        figure.savefig(file, dpi=150)
 
 
 def main(n_events: int = 1000) -> None:
@@ -95,7 +112,8 @@ def main(n_events: int = 1000) -> None:
     bins = [f"{low}-{high - 1}" for low, high in pairwise(EDGES)]
     print(f"{n_events} generated events, passing {SKIM}, by number of tracks")
     print(f"{'':18}" + "".join(f"{name:>14}" for name in [*bins, "all"]))
-    for name, (total, error) in histograms.items():
+    for name, histogram in histograms.items():
+        total, error = read(histogram)
         cells = [f"{t:.1f}+-{e:.1f}" for t, e in zip(total, error, strict=True)]
         cells.append(f"{total.sum():.1f}+-{np.sqrt((error**2).sum()):.1f}")
         print(f"{name:18}" + "".join(f"{cell:>14}" for cell in cells))

@@ -196,8 +196,17 @@ class ScoreContents:
     n_kept: dict[str, int]
 
 
-def count_scores(file: ScoreFile, skim: str) -> ScoreContents:
+def count_scores(
+    file: ScoreFile, skim: str, *, advance: Callable[[int], None] | None = None
+) -> ScoreContents:
     """Fill the histograms of one skim of a score file.
+
+    Parameters
+    ----------
+    file : ScoreFile
+    skim : str
+    advance : callable, optional
+        Told the number of rows read since its last call.
 
     Raises
     ------
@@ -217,6 +226,8 @@ def count_scores(file: ScoreFile, skim: str) -> ScoreContents:
         total += float(score[scored].sum(dtype=np.float64))
         scores += _fill(code[scored], score[scored], SCORE_EDGES, n_types)
         weights += _fill(code[keep], weight[keep], WEIGHT_EDGES, n_types)
+        if advance is not None:
+            advance(len(keep))
     return ScoreContents(
         n_scored=n_scored,
         mean_score=total / n_scored if n_scored else float("nan"),

@@ -13,7 +13,7 @@ import click
 import numpy as np
 import pytest
 
-from smartfilter.cli import COMMANDS, main
+from smartfilter.cli import COMMANDS, cli, main
 from smartfilter.cli.generate_command import command as generate
 from smartfilter.cli.options import EVENT_TYPE
 from smartfilter.events import EVENT_TYPES
@@ -297,6 +297,20 @@ def test_help_of_each_command_has_an_example(run, name: str):
     assert code == 0
     assert "smartfilter" in out
     assert "Example" in out
+    assert max(map(len, out.splitlines())) <= 80
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    options = command.params
+    silent = [o.name for o in options if isinstance(o, click.Option) and not o.help]
+    assert silent == []
+
+
+def test_help_of_the_group_has_examples_and_exit_codes(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for expected in ("Examples:", "Exit codes: 0 done", *COMMANDS):
+        assert expected in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_event_types_of_the_options_are_those_of_events():
@@ -315,3 +329,14 @@ def test_unknown_command_names_the_nearest(run):
     code, _, err = run("scor", "x.root")
     assert code == 2
     assert "did you mean 'score'" in err
+
+
+@pytest.mark.parametrize(
+    ("mode", "n_rows"), [("threshold", 1), ("sample", 1), ("official", 10)]
+)
+def test_score_says_equal_sums_of_weights_once(run, mode: str, n_rows: int):
+    code, out, _ = run("score", "examples/events.root", "--mode", mode)
+    assert code == 0
+    rows = [line for line in out.splitlines() if "sum of weights" in line]
+    assert len(rows) == n_rows
+    assert ("each of 10 skims" in rows[0]) == (n_rows == 1)

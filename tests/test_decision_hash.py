@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartfilter.decision import hash_events, uniform
+from smartfilter.event_hash import hash_events, uniform
 from smartfilter.events import (
     PARTICLE_COLUMNS,
     Events,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -171,3 +172,18 @@ def test_htcondor_prints_the_job_that_it_would_submit(tmp_path: Path):
     assert "Queue" in done.stdout
     assert "+MaxRuntime = 19800" in done.stdout
     assert "distributed.cli.dask_worker tls://" in done.stdout
+
+
+def test_htcondor_without_condor_submit_is_one_sentence(tmp_path: Path):
+    pytest.importorskip("dask_jobqueue")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "htcondor.py", "--", "smartfilter", "score"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no condor_submit here" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -205,3 +205,12 @@ def test_report_without_matplotlib_says_what_to_install(
     monkeypatch.setattr(style, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"smartfilter\[plot\]"):
         open_folder(tmp_path)
+
+
+@pytest.mark.parametrize("ratio", [None, 1.02, 1.4])
+def test_ratio_panel_shows_every_point(document: dict[str, Any], ratio: float | None):
+    for point in document["points"]:
+        point["comparison"] = ratio
+    low, high = draw_measurement(document).axes[1].get_ylim()
+    assert low <= 0.84 + 1e-9
+    assert high >= max(1.16, (ratio or 1.0) + 0.01) - 1e-9

@@ -10,6 +10,7 @@ import pytest
 
 from smartfilter.errors import InputError
 from smartfilter.plots.evaluation import draw_figures, list_figures
+from smartfilter.plots.variables import LABELS, label_variable
 
 NAMES = (
     "roc",
@@ -126,7 +127,7 @@ def test_draw_figures_shows_the_numbers(document: dict[str, Any]):
     assert any(np.array_equal(np.asarray(y), [1.5, 4.0, 2.0]) for y in lines)
     assert len(figures["bias"].axes) == 4
     labels = [t.get_text() for t in figures["divergence"].axes[0].get_yticklabels()]
-    assert labels == ["n_tracks", "r2"]
+    assert labels == ["number of tracks", "$R_2$"]
     assert "criterion 0.0015" in read_legends(figures["divergence"])
 
 
@@ -155,6 +156,12 @@ def test_draw_figures_of_another_document_refused(document: dict[str, Any]):
     del document["curves"]
     with pytest.raises(InputError, match="expected the key 'curves'"):
         draw_figures(document, ["roc"])
+
+
+def test_every_variable_of_the_chain_has_a_label():
+    simulation = pytest.importorskip("smartfilter.pipeline.simulation")
+    assert set(simulation.VARIABLE_NAMES) <= set(LABELS)
+    assert label_variable("of_my_own") == "of_my_own"
 
 
 def test_list_figures_names_what_there_is():

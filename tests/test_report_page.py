@@ -170,3 +170,26 @@ def test_report_wrong_inputs_leave_no_page(folder, tmp_path, capsys):
     (folder / "report.html").write_text("mine")
     assert call("report", folder) == 2
     assert (folder / "report.html").read_text() == "mine"
+
+
+def test_report_shows_the_run_of_documents_that_tell(folder):
+    document = json.loads((folder / "measure.json").read_text())
+    assert "command" not in dict(make_report(folder).sections[0].facts)
+    document |= {
+        "command_line": "smartfilter measure -n 5",
+        "versions": {"smartfilter": "0.1", "torch": "2.13.0"},
+        "machine": {"cpu": "abacus", "cores": 2, "load": [0.5, 1, 2], "system": None},
+    }
+    (folder / "measure.json").write_text(json.dumps(document))
+    facts = dict(make_report(folder).sections[0].facts)
+    assert facts["command"] == "smartfilter measure -n 5"
+    assert facts["versions"] == "smartfilter 0.1, torch 2.13.0"
+    assert facts["machine"] == "abacus, 2 cores, load 0.5 at the start"
+
+
+def test_report_of_a_damaged_run_record_is_an_input_error(folder):
+    document = json.loads((folder / "measure.json").read_text())
+    document["machine"] = {"load": 3.0}
+    (folder / "measure.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="got something else"):
+        make_report(folder)

@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 import pytest
 
-from smartfilter.cli import COMMANDS, main
+from smartfilter.cli import COMMANDS, cli, main
 from smartfilter.cli.options import Choice
-from smartfilter.cli.terminal import make_table
+from smartfilter.cli.terminal import make_table, show_steps
 from smartfilter.errors import UsageError, describe_unknown, suggest
 from smartfilter.models import build
 from smartfilter.presets import get_preset
@@ -182,6 +182,21 @@ def test_narrow_table_loses_no_digit():
         ("smartfilter train --config lab_report/opt", "plain,lab_report/optimal"),
         ("smartfilter generate --event-type ta", "plain,taupair"),
         ("smartfilter score --thresh", "plain,--threshold"),
+        ("smartfilter inspect examples/ev", "file,examples/ev"),
+        ("smartfilter inspect sub", "plain,subtree"),
+        ("smartfilter inspect --model sub", "plain,subtree"),
+        ("smartfilter evaluate gc", "plain,gcn"),
+        ("smartfilter evaluate gcn ow", "file,ow"),
+        ("smartfilter rebuild gc", "plain,gcn"),
+        ("smartfilter score --skim feiHadronicB0", "plain,feiHadronicB0"),
+        ("smartfilter score --model subtree --skim Inc", "plain,InclusiveLambda"),
+        ("smartfilter score --model none.pt --skim Inc", ""),
+        ("smartfilter measure --detector g", "plain,geant4"),
+        ("smartfilter measure --device c", "plain,cuda"),
+        ("smartfilter export gcn --skim-code Incl", "plain,InclusiveLambda="),
+        ("smartfilter speedup scores", "file,scores"),
+        ("smartfilter skim objects.parquet --events la", "file,la"),
+        ("smartfilter report out", "dir,out"),
     ],
 )
 def test_shell_completion_completes(words, expected, monkeypatch, capfd):
@@ -193,6 +208,33 @@ def test_shell_completion_completes(words, expected, monkeypatch, capfd):
     assert expected in capfd.readouterr().out.splitlines()
 
 
+def test_shell_completion_of_a_name_does_not_hide_files(tmp_path, monkeypatch, capfd):
+    (tmp_path / "gcn-of-mine.pt").touch()
+    (tmp_path / "gcn").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("_SMARTFILTER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "smartfilter inspect gc")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    with pytest.raises(SystemExit):
+        main([])
+    found = capfd.readouterr().out.splitlines()
+    assert found == ["plain,gcn", "plain,gcn/", "plain,gcn-of-mine.pt"]
+
+
+def test_every_parameter_that_names_something_is_completed():
+    """Files, models, configurations, skims, devices: all but free text and numbers."""
+    free = {"seed"}
+    numbers = (click.types.IntRange, click.types.FloatRange, click.types.BoolParamType)
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        for parameter in command.params:
+            if isinstance(parameter.type, (click.Path, click.Choice, *numbers)):
+                continue
+            told = parameter._custom_shell_complete is not None
+            assert told or parameter.name in free, f"{name} {parameter.name}"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion_script_is_printed(shell, project_root):
     if shell == "bash" and not Path("/bin/bash").exists():
@@ -201,3 +243,31 @@ def test_shell_completion_script_is_printed(shell, project_root):
     out, err = start(root=project_root, **variable)
     assert "smartfilter" in out
     assert err == ""
+
+
+def test_each_step_of_a_long_command_has_its_bar(project_root, tmp_path):
+    folder = str(tmp_path)
+    start(*SCORE, "-o", f"{folder}/s.parquet", root=project_root)
+    merge = ["merge", f"{folder}/s.parquet", "-o", f"{folder}/all.parquet"]
+    seen = start_on_terminal(*merge, root=project_root)
+    for step, n_rows in (("verify", 400), ("compare", 800), ("write", 400)):
+        assert step in seen
+        assert f"{n_rows}/{n_rows}" in seen
+    assert re.search(r"[\d,]+ rows/s", seen)
+    seen = start_on_terminal("inspect", f"{folder}/s.parquet", root=project_root)
+    assert "4400/4400" in seen
+    point = ["working-point", f"{folder}/s.parquet", "--skim", "feiHadronicB0"]
+    seen = start_on_terminal(*point, root=project_root)
+    assert "400/400" in seen
+    assert "1/1" in seen
+
+
+def test_steps_in_a_pipe_say_nothing(capsys):
+    with show_steps() as begin:
+        begin("one", None)
+        advance = begin("two", 3, "skims")
+        for _ in range(3):
+            advance(1)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == ""

@@ -15,7 +15,8 @@ from smartfilter.decision import DecisionSettings, SkimSettings
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import EVENT_TYPES
 from smartfilter.io import LabelledWriter, ScoreWriter, open_events, read_scores
-from smartfilter.working_point import Times, find_joint_points, find_working_point
+from smartfilter.points import Times
+from smartfilter.working_point import find_joint_points, find_working_point
 from smartfilter.working_point_file import (
     SavedWorkingPoint,
     TypeWorkingPoint,

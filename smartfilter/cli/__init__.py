@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib import import_module
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from smartfilter import __version__
+from smartfilter.cli.terminal import COMMAND_LINE
 from smartfilter.errors import SmartFilterError, suggest
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -17,26 +19,31 @@ COMMANDS = {
     "score": "Score generator-level events and decide which to simulate.",
     "merge": "Join score files of one model and mode.",
     "generate": "Generate events with Pythia 8 in the mdst layout.",
-    "simulate": "Label events: mock detector, reconstruction and skims.",
+    "simulate": "Label events: detector, reconstruction and skims.",
     "skim": "Label again from stored tracks and clusters, in seconds.",
     "produce": "Generate and simulate in bulk: training data, with resume.",
     "train": "Train a network on labelled events.",
-    "evaluate": "ROC, calibration, speedup and bias of models on unseen events.",
+    "evaluate": "ROC, calibration, speedup and bias on unseen events.",
     "calibrate": "Calibrate a trained network again.",
     "rebuild": "Write a model file with the network code of this version.",
-    "export": "Write a model as ONNX for the official SmartBackground module.",
+    "export": "Write a model as ONNX for basf2's SmartBackground module.",
     "speedup": "Evaluate the speedup formulas.",
     "working-point": "Best threshold and sampling constant for your times.",
     "measure": "Run the chain with and without the filter and compare.",
     "decay-table": "Show how the Belle II decay table reaches Pythia.",
     "report": "One HTML page of a training, evaluation or measurement.",
-    "inspect": "Show what an event file or a model file holds.",
+    "inspect": "Show what files and models hold; one event as a decay tree.",
 }
 """Command -> its line in the help; the code is in the module of the same name."""
 
 
 class LazyGroup(click.Group):
     """A group that imports a command when it is called, and not for ``--help``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the command line, for what a command writes."""
+        ctx.meta[COMMAND_LINE] = shlex.join(["smartfilter", *args])
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names in the order of the table."""
@@ -73,7 +80,17 @@ class LazyGroup(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
 @click.pass_context
 def cli(ctx: click.Context, as_json: bool, verbose: bool) -> None:
-    """Skip hopeless Belle II Monte Carlo events before detector simulation."""
+    """Skip hopeless Belle II Monte Carlo events before detector simulation.
+
+    \b
+    Examples:
+      smartfilter score examples/events.root -o scores.parquet
+      smartfilter inspect scores.parquet
+      smartfilter inspect examples/events.root --event 163
+      smartfilter COMMAND --help
+
+    Exit codes: 0 done, 1 bug, 2 usage, 3 input data, 4 model file, 5 device.
+    """  # noqa: D301
     import logging
 
     ctx.obj = {"json": as_json}

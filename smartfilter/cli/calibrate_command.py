@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smartfilter.cli.completion import complete_files, complete_models
 from smartfilter.cli.metrics import make_result_tables
-from smartfilter.cli.options import OutputPath, complete_files, complete_models
-from smartfilter.cli.terminal import emit, json_option, show_progress
+from smartfilter.cli.options import OutputPath
+from smartfilter.cli.terminal import emit, json_option, show_steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,13 +51,10 @@ def command(
     """  # noqa: D301
     if output.exists() and not force:
         raise click.UsageError(f"'{output}' exists; use --force to replace it")
-    from smartfilter.io import open_events
     from smartfilter.training.recalibration import recalibrate
 
-    with show_progress("calibrate", open_events(files).n_events) as advance:
-        result = recalibrate(
-            model, files, output, all_events=all_events, advance=advance
-        )
+    with show_steps() as begin:
+        result = recalibrate(model, files, output, all_events=all_events, begin=begin)
     assessment = result.assessment
     document = {
         "output": str(output),

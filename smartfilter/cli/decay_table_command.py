@@ -20,7 +20,7 @@ def command() -> None:
     \b
     Examples:
       smartfilter decay-table
-      smartfilter generate -n 1000 --event-type mixed --decay-table belle2 -o b2.root
+      smartfilter decay-table --json
     """  # noqa: D301
     from smartfilter.pipeline.decay_table import (
         load_belle2_table,

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.completion import complete_devices, complete_models, complete_skims
 from smartfilter.cli.metrics import (
     describe_agreement,
     make_bias_tables,
     make_comparison_tables,
     make_result_tables,
 )
-from smartfilter.cli.options import complete_files
-from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
+from smartfilter.cli.terminal import (
+    SCHEMA_VERSION,
+    describe_run,
+    emit,
+    json_option,
+    show_steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
     from smartfilter.training.report import ModelReport
 
 __all__ = ["command"]
+
+TIME = click.FloatRange(min=0.0)
 
 MODEL_SUFFIXES = (".pt", ".onnx")
 """How the name of a model file ends; everything else is data."""
@@ -36,14 +44,24 @@ MODEL_SUFFIXES = (".pt", ".onnx")
     nargs=-1,
     required=True,
     metavar="MODEL... DATA...",
-    shell_complete=complete_files,
-)
-@click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
-@click.option(
-    "--t-s", "t_s", type=click.FloatRange(min=0.0), default=100.0, show_default=True
+    shell_complete=complete_models,
 )
 @click.option(
-    "--t-n", "t_n", type=click.FloatRange(min=0.0), default=0.0, show_default=True
+    "--skim",
+    "skims",
+    shell_complete=complete_skims,
+    multiple=True,
+    help="Skim; repeatable.  [all]",
+)
+@click.option(
+    "--t-s",
+    type=TIME,
+    default=100.0,
+    show_default=True,
+    help="Simulation, reconstruction and skim, in units of t_g.",
+)
+@click.option(
+    "--t-n", type=TIME, default=0.0, show_default=True, help="Filter, the same."
 )
 @click.option(
     "--all-events",
@@ -56,7 +74,13 @@ MODEL_SUFFIXES = (".pt", ".onnx")
     help="Compare event-level variables of passing events with and without the filter; "
     "the tables show the first skim.",
 )
-@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--device",
+    shell_complete=complete_devices,
+    default="auto",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
+)
 @click.option(
     "-o",
     "--output",
@@ -92,13 +116,12 @@ def command(
     \b
     Examples:
       smartfilter evaluate model.pt 'datasets/*.parquet'
-      smartfilter evaluate gcn subtree own.pt 'datasets/*.parquet' --bias -o output
+      smartfilter evaluate gcn own.pt 'datasets/*.parquet' --bias -o output
     """  # noqa: D301
-    from smartfilter.io import open_events
     from smartfilter.model_file import is_shipped, list_shipped
+    from smartfilter.points import Times
     from smartfilter.scoring import Scorer
     from smartfilter.training.report import evaluate_models
-    from smartfilter.working_point import Times
 
     models = [f for f in files if f.lower().endswith(MODEL_SUFFIXES) or is_shipped(f)]
     data = [f for f in files if f not in models]
@@ -108,6 +131,7 @@ def command(
             "and data, got "
             f"{len(models)} models and {len(data)} data files"
         )
+    run = describe_run()
     scorers = [Scorer(model, device=device) for model in models]
     with ExitStack() as stack:
         report = None
@@ -120,9 +144,7 @@ def command(
             report = stack.enter_context(
                 ReportFolder(output, "evaluate", names, force=force)
             )
-        advance = stack.enter_context(
-            show_progress("evaluate", open_events(data).n_events)
-        )
+        begin = stack.enter_context(show_steps())
         reports = evaluate_models(
             data,
             scorers,
@@ -130,22 +152,25 @@ def command(
             times=Times(1.0, t_s, t_n),
             all_events=all_events,
             bias=bias,
-            advance=advance,
+            begin=begin,
         )
-        document = _make_document(reports)
+        document = {**_make_document(reports), **run}
         if report is not None:
             from smartfilter.plots.evaluation import draw_figures
 
             skim = next(iter(document["skims"]))
+            curves = []
+            advance = begin("curves", len(reports), "models")
+            for one in reports:
+                curves.append(one.to_curves(skim))
+                advance(1)
             numbers = {
                 "schema_version": SCHEMA_VERSION,
                 **document,
-                "curves": {
-                    "skim": skim,
-                    "models": [r.to_curves(skim) for r in reports],
-                },
+                "curves": {"skim": skim, "models": curves},
             }
-            report.write(numbers, draw_figures(numbers, report.figures))
+            advance = begin("figures", len(report.paths), "files")
+            report.write(numbers, draw_figures(numbers, report.figures), advance)
     emit(document, *_make_tables(reports, document))
     if report is not None:
         click.echo(f"Written: {', '.join(map(str, report.paths))}", err=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartfilter.cli.options import EVENT_TYPE, OutputPath, complete_models
+from smartfilter.cli.completion import complete_models, complete_skim_codes
+from smartfilter.cli.options import EVENT_TYPE, OutputPath
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def _parse_codes(
 @click.option(
     "--skim-code",
     "codes",
+    shell_complete=complete_skim_codes,
     multiple=True,
     callback=_parse_codes,
     metavar="NAME=CODE",

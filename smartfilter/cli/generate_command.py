@@ -23,15 +23,41 @@ __all__ = ["command"]
 
 
 @click.command("generate")
-@click.option("-n", "n_events", type=click.IntRange(min=1), required=True)
-@click.option("--event-type", type=EVENT_TYPE, required=True)
+@click.option(
+    "-n", "n_events", type=click.IntRange(min=1), required=True, help="Events."
+)
+@click.option("--event-type", type=EVENT_TYPE, required=True, help="What to generate.")
 @click.option(
     "-o", "--output", type=OutputPath(".root"), required=True, help="OUT.root"
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--experiment", type=click.IntRange(0, 1023), default=0)
-@click.option("--run", type=click.IntRange(min=0), default=1)
-@click.option("--first-event", type=click.IntRange(min=0), default=1)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of the generator.",
+)
+@click.option(
+    "--experiment",
+    type=click.IntRange(0, 1023),
+    default=0,
+    show_default=True,
+    help="Experiment number.",
+)
+@click.option(
+    "--run",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Run number.",
+)
+@click.option(
+    "--first-event",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Number of the first event.",
+)
 @decay_table_option
 @workers_option
 @dask_option

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from smartfilter.cli.completion import complete_models, complete_skims
 from smartfilter.cli.terminal import json_option
 
 __all__ = ["command"]
@@ -17,15 +18,18 @@ _KINDS = {"scores": "scores", "detector objects": "objects"}
 
 
 @click.command("inspect")
-@click.argument("file")
+@click.argument("file", shell_complete=complete_models)
 @click.option("--event", "entry", type=click.IntRange(min=0), help="Draw this entry.")
 @click.option(
     "--model",
+    shell_complete=complete_models,
     help="Model that scores the event, and whose preparation counts for a file: a file, "
     "gcn or subtree.  [gcn]",
 )
 @click.option(
-    "--skim", help="Skim of a score file for the histograms.  [the first one]"
+    "--skim",
+    shell_complete=complete_skims,
+    help="Skim of a score file for the histograms.  [the first one]",
 )
 @click.option(
     "-o",

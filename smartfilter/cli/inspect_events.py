@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smartfilter.cli.inspect_rows import list_facts, make_multiplicity_table
-from smartfilter.cli.terminal import emit, make_table, show_progress
+from smartfilter.cli.terminal import emit, make_table, show_progress, show_steps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from smartfilter.contents import EventContents
     from smartfilter.io.origin import FileOrigin
+    from smartfilter.progress import Begin
 
 __all__ = ["inspect_events", "inspect_objects"]
 
@@ -40,9 +41,10 @@ def inspect_events(file: str, model: str | None) -> None:
     source = open_events(file)
     origin = read_origin(file)
     preset, vocabulary = _find_preparation(model)
-    with show_progress("inspect", source.n_events) as advance:
+    with show_steps() as begin:
+        advance = begin("inspect", source.n_events)
         contents = count_events(source, preset, vocabulary, advance=advance)
-    stored = _count_stored(file, origin)
+        stored = _count_stored(file, origin, begin)
     document = {
         "path": file,
         "format": origin.format,
@@ -90,7 +92,7 @@ def _find_preparation(model: str | None) -> tuple[str, Any]:
     return info.preset, info.vocabulary
 
 
-def _count_stored(file: str, origin: FileOrigin) -> NDArray[Any] | None:
+def _count_stored(file: str, origin: FileOrigin, begin: Begin) -> NDArray[Any] | None:
     """Return the particles of each event with those of the detector simulation.
 
     None where a file holds no others than the generator's.
@@ -101,8 +103,13 @@ def _count_stored(file: str, origin: FileOrigin) -> NDArray[Any] | None:
 
     from smartfilter.io import open_events
 
-    chunks = open_events(file, keep_secondaries=True)
-    return np.concatenate([np.empty(0, np.int64), *(c.counts for c in chunks)])
+    source = open_events(file, keep_secondaries=True)
+    advance = begin("secondaries", source.n_events)
+    counts = [np.empty(0, np.int64)]
+    for chunk in source:
+        counts.append(chunk.counts)
+        advance(len(chunk))
+    return np.concatenate(counts)
 
 
 def _list_origin(origin: FileOrigin, n_files: int) -> list[tuple[str, str]]:

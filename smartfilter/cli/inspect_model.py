@@ -150,11 +150,17 @@ def _make_provenance(training: Mapping[str, Any]) -> list[RenderableType]:
     productions = rest.pop("productions", [])
     rows = []
     if files:
-        rows.append(("files", f"{len(files)}: {files[0]} to {files[-1]}"))
+        last = f" to {files[-1]}" if len(files) > 1 else ""
+        rows.append(("files", f"{len(files)}: {files[0]}{last}"))
     tables = [_make_facts("training", [*rows, *list_facts(rest)])]
-    if productions:
-        title = f"{len(productions)} productions of the data"
-        tables.append(_make_facts(title, _merge_productions(productions)))
+    facts = _merge_productions(productions)
+    if facts:
+        number = (
+            "one production"
+            if len(productions) == 1
+            else f"{len(productions)} productions"
+        )
+        tables.append(_make_facts(f"{number} of the data", facts))
     return tables
 
 

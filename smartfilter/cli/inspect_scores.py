@@ -9,7 +9,7 @@ import click
 
 from smartfilter.cli.histogram import Histogram
 from smartfilter.cli.inspect_rows import flatten
-from smartfilter.cli.terminal import emit, make_table
+from smartfilter.cli.terminal import emit, make_table, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,10 +35,15 @@ def inspect_scores(file: str, skim: str | None) -> None:
     from smartfilter.contents import SCORE_EDGES, WEIGHT_EDGES, count_scores
     from smartfilter.io import ScoreFile, verify_scores
 
-    sums = verify_scores(file)
     scores = ScoreFile(file)
     shown = _choose(scores.skims, skim)
-    contents = {name: count_scores(scores, name) for name in scores.skims}
+    with show_progress("inspect", scores.n_rows * (1 + len(scores.skims)), "rows") as (
+        advance
+    ):
+        sums = verify_scores(file, advance=advance)
+        contents = {
+            name: count_scores(scores, name, advance=advance) for name in scores.skims
+        }
     metadata = scores.metadata
     document = {
         "path": file,
@@ -102,7 +107,7 @@ def _make_skim_table(
         (
             name,
             f"{c.n_scored:,}",
-            f"{c.mean_score:.4f}" if c.n_scored else "-",
+            f"{c.mean_score:.3g}" if c.n_scored else "-",
             f"{sums.sum_weight[name]:,.1f}",
             f"{_n_eff(sums, name):,.1f}",
         )

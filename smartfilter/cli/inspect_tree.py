@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartfilter.cli.terminal import emit
+from smartfilter.cli.terminal import emit, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,10 +150,12 @@ def _find_entry(file: str, entry: int) -> Events:
 
     source = open_events(file)
     first = 0
-    for chunk in source:
-        if entry < first + len(chunk):
-            return chunk.take([entry - first])
-        first += len(chunk)
+    with show_progress("find", min(entry, source.n_events)) as advance:
+        for chunk in source:
+            if entry < first + len(chunk):
+                return chunk.take([entry - first])
+            first += len(chunk)
+            advance(len(chunk))
     raise InputError(
         f"event: expected an entry below {source.n_events}, got {entry} in {file}"
     )

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import click
 
-from smartfilter.cli.options import (
-    EVENT_TYPE,
-    Choice,
-    complete_models,
-    decay_table_option,
+from smartfilter.cli.completion import complete_devices, complete_models, complete_skims
+from smartfilter.cli.options import EVENT_TYPE, Choice, decay_table_option
+from smartfilter.cli.terminal import (
+    SCHEMA_VERSION,
+    describe_run,
+    emit,
+    json_option,
+    show_steps,
 )
-from smartfilter.cli.terminal import SCHEMA_VERSION, emit, json_option, show_progress
 
 __all__ = ["command"]
 
@@ -27,8 +29,20 @@ __all__ = ["command"]
     show_default=True,
     help="Events per sample; there are two.",
 )
-@click.option("--event-type", type=EVENT_TYPE, default="mixed", show_default=True)
-@click.option("--skim", default="feiHadronicB0", show_default=True)
+@click.option(
+    "--event-type",
+    type=EVENT_TYPE,
+    default="mixed",
+    show_default=True,
+    help="What to generate.",
+)
+@click.option(
+    "--skim",
+    shell_complete=complete_skims,
+    default="feiHadronicB0",
+    show_default=True,
+    help="Skim that counts as passing.",
+)
 @click.option(
     "--model",
     shell_complete=complete_models,
@@ -41,7 +55,7 @@ __all__ = ["command"]
     multiple=True,
     default=["threshold", "sample"],
     show_default=True,
-    help="Repeatable.",
+    help="How the filter decides; repeatable.",
 )
 @click.option(
     "--threshold",
@@ -73,10 +87,34 @@ __all__ = ["command"]
     help="Longest step in the mock detector, cm: the dial of t_s.",
 )
 @decay_table_option
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--clock", type=Choice(["cpu", "wall"]), default="cpu", show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of generator and detector.",
+)
+@click.option(
+    "--clock",
+    type=Choice(["cpu", "wall"]),
+    default="cpu",
+    show_default=True,
+    help="Processor time or wall clock; the JSON document has both.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that share the events.",
+)
+@click.option(
+    "--device",
+    shell_complete=complete_devices,
+    default="cpu",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
+)
 @click.option(
     "-o",
     "--output",
@@ -119,6 +157,7 @@ def command(
     from smartfilter.pipeline.measurement import WAYS, measure
 
     ways = WAYS if blocks is None else ("blocks",) if blocks else ("events",)
+    run = describe_run()
     with ExitStack() as stack:
         report = None
         if output is not None:
@@ -127,7 +166,7 @@ def command(
             report = stack.enter_context(
                 ReportFolder(output, "measure", ["measure", "costs"], force=force)
             )
-        advance = stack.enter_context(show_progress("measure", n_events))
+        begin = stack.enter_context(show_steps())
         result = measure(
             event_type,
             n_events,
@@ -144,16 +183,17 @@ def command(
             clock=clock,
             workers=workers,
             device=device,
-            advance=advance,
+            begin=begin,
         )
-        document = result.to_document()
+        document = {**result.to_document(), **run}
         if report is not None:
             numbers = {"schema_version": SCHEMA_VERSION, **document}
             figures = {
                 "measure": draw_measurement(numbers),
                 "costs": draw_costs(numbers),
             }
-            report.write(numbers, figures)
+            advance = begin("figures", len(report.paths), "files")
+            report.write(numbers, figures, advance)
     emit(document, *make_tables(document))
     if report is not None:
         click.echo(f"Written: {', '.join(map(str, report.paths))}", err=True)

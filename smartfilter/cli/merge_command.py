@@ -6,8 +6,14 @@ from pathlib import Path
 
 import click
 
-from smartfilter.cli.options import complete_files
-from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
+from smartfilter.cli.completion import complete_files
+from smartfilter.cli.terminal import (
+    emit,
+    join_equal,
+    json_option,
+    make_table,
+    show_steps,
+)
 
 __all__ = ["command"]
 
@@ -35,13 +41,12 @@ def command(files: tuple[str, ...], output: Path, force: bool) -> None:
     Example:
       smartfilter merge 'scores/*.parquet' -o scores.parquet
     """  # noqa: D301
-    from smartfilter.io import ScoreFile, merge_scores
+    from smartfilter.io import merge_scores
     from smartfilter.io.locations import expand_paths
 
     paths = [location.path for location in expand_paths(files)]
-    n_rows = sum(ScoreFile(path).n_rows for path in paths)
-    with show_progress("merge", n_rows) as advance:
-        metadata = merge_scores(paths, output, force=force, advance=advance)
+    with show_steps() as begin:
+        metadata = merge_scores(paths, output, force=force, begin=begin)
     document = {
         "n_files": len(paths),
         "n_events": metadata["n_generated"],
@@ -54,7 +59,7 @@ def command(files: tuple[str, ...], output: Path, force: bool) -> None:
         ("kept", f"{metadata['n_kept']:,}"),
         *(
             (f"sum of weights, {skim}", f"{total:,.1f}")
-            for skim, total in metadata["sum_weight"].items()
+            for skim, total in join_equal(metadata["sum_weight"]).items()
         ),
     ]
     emit(document, make_table(f"scores in {output}", ("", ""), rows))

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from smartfilter.cli.completion import complete_files
 from smartfilter.errors import suggest
 
 __all__ = [
     "EVENT_TYPE",
     "Choice",
     "OutputPath",
-    "complete_configs",
-    "complete_files",
-    "complete_models",
     "dask_option",
     "decay_table_option",
     "resume_option",
@@ -48,38 +44,6 @@ class Choice(_Choice):
             )
 
 
-def complete_files(
-    ctx: click.Context,  # noqa: ARG001
-    param: click.Parameter,  # noqa: ARG001
-    incomplete: str,
-) -> list[CompletionItem]:
-    """Let the shell complete the name of a file."""
-    return [CompletionItem(incomplete, type="file")]
-
-
-def complete_models(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Complete the names of the shipped models; else files."""
-    folder = resources.files("smartfilter") / "data"
-    names = sorted(f.name[:-3] for f in folder.iterdir() if f.name.endswith(".pt"))
-    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-    return found or complete_files(ctx, param, incomplete)
-
-
-def complete_configs(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Complete the names of the shipped training configurations; else files."""
-    folder = Path(str(resources.files("smartfilter") / "training" / "configs"))
-    names = sorted(
-        file.relative_to(folder).with_suffix("").as_posix()
-        for file in folder.rglob("*.yaml")
-    )
-    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-    return found or complete_files(ctx, param, incomplete)
-
-
 EVENT_TYPE = Choice(["ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar"])
 """`smartfilter.events.EVENT_TYPES`, which loads NumPy; a test compares the two."""
 
@@ -105,6 +69,7 @@ dask_option = click.option(
     "--dask",
     "scheduler",
     metavar="ADDRESS",
+    shell_complete=complete_files,
     help="Use the workers of a Dask scheduler: tcp://HOST:PORT or its .json file.",
 )
 

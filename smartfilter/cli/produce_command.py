@@ -19,8 +19,10 @@ __all__ = ["command"]
 
 
 @click.command("produce")
-@click.option("-n", "n_events", type=click.IntRange(min=1), required=True)
-@click.option("--event-type", type=EVENT_TYPE, required=True)
+@click.option(
+    "-n", "n_events", type=click.IntRange(min=1), required=True, help="Events."
+)
+@click.option("--event-type", type=EVENT_TYPE, required=True, help="What to generate.")
 @click.option(
     "-o",
     "--output",
@@ -28,8 +30,20 @@ __all__ = ["command"]
     required=True,
     help="Folder for the Parquet files.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--step", type=click.FloatRange(min=0.0, min_open=True), default=1.0)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of generator and detector.",
+)
+@click.option(
+    "--step",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Longest step in the mock detector, cm.",
+)
 @decay_table_option
 @click.option(
     "--detector",
@@ -37,6 +51,7 @@ __all__ = ["command"]
     type=Choice(["mock", "geant4"]),
     default="mock",
     show_default=True,
+    help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
 )
 @click.option(
     "--objects",

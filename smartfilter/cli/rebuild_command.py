@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smartfilter.cli.completion import complete_models
 from smartfilter.cli.options import OutputPath
 from smartfilter.cli.terminal import emit, json_option, make_table
 
@@ -16,7 +17,7 @@ __all__ = ["command"]
 
 
 @click.command("rebuild")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("-o", "--output", type=OutputPath(".pt"), required=True, help="MODEL.pt")
 @click.option("--force", is_flag=True, help="Replace an existing model file.")
 @json_option

@@ -35,7 +35,8 @@ def command(folder: Path, output: Path | None, force: bool) -> None:
 
     \b
     Examples:
-      smartfilter evaluate model.pt 'datasets/*.parquet' -o output && smartfilter report output
+      smartfilter evaluate model.pt 'datasets/*.parquet' -o output
+      smartfilter report output
       smartfilter report models/ -o models.html
     """  # noqa: D301
     from smartfilter.io.output import TextFile

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.completion import (
+    complete_devices,
+    complete_files,
+    complete_models,
+    complete_skims,
+)
 from smartfilter.cli.options import (
     EVENT_TYPE,
     Choice,
-    complete_files,
-    complete_models,
     dask_option,
     resume_option,
     skip_bad_files_option,
@@ -19,6 +23,7 @@ from smartfilter.cli.options import (
 )
 from smartfilter.cli.terminal import (
     emit,
+    join_equal,
     json_option,
     make_table,
     report_skipped,
@@ -28,6 +33,7 @@ from smartfilter.cli.terminal import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from smartfilter.bulk import Summary
     from smartfilter.decision import DecisionSettings
     from smartfilter.score_files import ScoreRun
     from smartfilter.scoring import Scorer
@@ -47,12 +53,20 @@ __all__ = ["command"]
     shell_complete=complete_models,
     help="Model file, or gcn or subtree.  [gcn]",
 )
-@click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
+@click.option(
+    "--skim",
+    "skims",
+    shell_complete=complete_skims,
+    multiple=True,
+    help="Skim; repeatable.  [all]",
+)
 @click.option(
     "--mode",
     type=Choice(["threshold", "sample", "official", "debug"]),
     default="threshold",
     show_default=True,
+    help="Keep by threshold, sample with weights, draw as the official module, or keep "
+    "all.",
 )
 @click.option(
     "--threshold",
@@ -71,7 +85,11 @@ __all__ = ["command"]
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
 @click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N"
+    "--device",
+    shell_complete=complete_devices,
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Events per batch.")
 @click.option("--strict", is_flag=True, help="Stop at an event that cannot be scored.")
@@ -110,7 +128,7 @@ def command(
     Examples:
       smartfilter score examples/events.root
       smartfilter score 'gen/*.root' -o scores.parquet --mode sample --seed 7
-      smartfilter score gen.root -o scores.root --skim feiHadronicB0 --threshold 0.1
+      smartfilter score gen.root -o s.root --skim feiHadronicB0 --threshold 0.1
       smartfilter score 'gen/*.root' -o scores.parquet --workers 8 --resume
     """  # noqa: D301
     from smartfilter.campaign import stop_on_sigterm
@@ -213,8 +231,7 @@ def _make_table(run: ScoreRun, scorer: Scorer, mode: str) -> Any:
         ("kept", f"{summary.n_kept:,} ({share:.1%})"),
         ("unscorable (kept)", f"{summary.n_unscorable:,}"),
     ]
-    for name, size in summary.effective_sizes.items():
-        total = summary.sum_weight[summary.skims.index(name)]
+    for name, (total, size) in join_equal(_list_weights(summary)).items():
         rows.append((f"sum of weights, {name}", f"{total:,.1f}"))
         rows.append((f"effective size, {name}", f"{size:,.1f}"))
     if run.n_resumed:
@@ -224,3 +241,12 @@ def _make_table(run: ScoreRun, scorer: Scorer, mode: str) -> Any:
     rows.append(("events/s", f"{run.events_per_second:,.0f}"))
     title = f"{scorer.path.name}, mode {mode}, on {scorer.device}"
     return make_table(title, ("", ""), rows)
+
+
+def _list_weights(summary: Summary) -> dict[str, tuple[float, float]]:
+    """Return sum of weights and effective size of each skim."""
+    sizes = summary.effective_sizes
+    return {
+        name: (float(summary.sum_weight[k]), sizes[name])
+        for k, name in enumerate(summary.skims)
+    }

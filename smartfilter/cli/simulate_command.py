@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.completion import complete_files
 from smartfilter.cli.options import (
     Choice,
     OutputPath,
-    complete_files,
     dask_option,
     resume_option,
     skip_bad_files_option,
@@ -94,7 +94,7 @@ def command(
     \b
     Examples:
       smartfilter simulate events.root -o labelled.parquet
-      smartfilter simulate events.root -o labelled.parquet --objects objects.parquet
+      smartfilter simulate events.root -o labelled.parquet --objects o.parquet
       smartfilter simulate 'gen/*.root' -o labelled.parquet --workers 8 --resume
     """  # noqa: D301
     import time

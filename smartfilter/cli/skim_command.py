@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from smartfilter.cli.options import OutputPath, complete_files
+from smartfilter.cli.completion import complete_files
+from smartfilter.cli.options import OutputPath
 from smartfilter.cli.retention import make_retention_table
 from smartfilter.cli.terminal import emit, json_option, show_progress
 
@@ -34,9 +35,16 @@ __all__ = ["command"]
     "--events",
     multiple=True,
     metavar="LABELLED",
+    shell_complete=complete_files,
     help="Labelled file of the same events, to get new labels; repeatable.",
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @json_option
 def command(
@@ -55,7 +63,7 @@ def command(
     Examples:
       smartfilter skim objects.parquet
       smartfilter skim objects.parquet -o labels.parquet
-      smartfilter skim objects.parquet --events labelled.parquet -o relabelled.parquet
+      smartfilter skim objects.parquet --events labelled.parquet -o new.parquet
     """  # noqa: D301
     import time
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from smartfilter.cli.completion import complete_skims
 from smartfilter.cli.terminal import emit, json_option, make_table
 
 __all__ = ["command"]
@@ -23,7 +24,11 @@ TIME = click.FloatRange(min=0.0)
 @click.option("--t-g", type=TIME, default=1.0, show_default=True, help="Generation.")
 @click.option("--t-s", type=TIME, default=100.0, show_default=True, help="Simulation.")
 @click.option("--t-n", type=TIME, default=0.0, show_default=True, help="Filter.")
-@click.option("--skim", help="Skim, where the score file holds several.")
+@click.option(
+    "--skim",
+    shell_complete=complete_skims,
+    help="Skim, where the score file holds several.",
+)
 @json_option
 def command(
     scores: Path | None,

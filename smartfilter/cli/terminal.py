@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,14 +16,25 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from smartfilter.progress import Begin
+
 __all__ = [
+    "COMMAND_LINE",
+    "describe_run",
     "emit",
     "is_interactive",
+    "join_equal",
     "json_option",
     "make_table",
     "report_skipped",
     "show_progress",
+    "show_steps",
 ]
+
+_Value = TypeVar("_Value")
+
+COMMAND_LINE = "smartfilter.command_line"
+"""Where the context of a command keeps it."""
 
 SCHEMA_VERSION = 1
 """Version of the JSON documents."""
@@ -86,6 +97,13 @@ def emit(document: Mapping[str, Any], *tables: RenderableType) -> None:
         console.print(table, width=_TEXT_WIDTH if narrow else None)
 
 
+def describe_run() -> dict[str, Any]:
+    """Return command line, versions and machine; see `smartfilter.run_record`."""
+    from smartfilter import run_record
+
+    return run_record.describe_run(click.get_current_context().meta[COMMAND_LINE])
+
+
 def make_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> RenderableType:
@@ -105,6 +123,17 @@ def make_table(
     return Group(Text(title, style="bold"), table)
 
 
+def join_equal(by_skim: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Return the values of all skims, or one for each of them if all are the same.
+
+    Weights are where one serves all skims: in every mode but ``official``.
+    """
+    values = list(by_skim.values())
+    if len(values) > 1 and all(value == values[0] for value in values):
+        return {f"each of {len(values)} skims": values[0]}
+    return dict(by_skim)
+
+
 def report_skipped(skipped: Mapping[str, str]) -> None:
     """Say on stderr which files were left out, and why."""
     for reason in skipped.values():
@@ -119,13 +148,13 @@ def is_interactive() -> bool:
 
 
 @contextmanager
-def show_progress(task: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with rate and remaining time on stderr, on a terminal only.
+def show_steps() -> Iterator[Begin]:
+    """Show a bar per step with rate and remaining time on stderr, on a terminal only.
 
     Yields
     ------
-    callable
-        Takes the number of events done since the last call.
+    Begin
+        Begins a step; the one before it is complete then.
     """
     from rich.console import Console
     from rich.progress import (
@@ -146,14 +175,43 @@ def show_progress(task: str, total: int | None) -> Iterator[Callable[[int], None
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        identity = bar.add_task(task, total=total, rate="")
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
 
-        def advance(n_events: int) -> None:
-            bar.advance(identity, n_events)
-            row = bar.tasks[0]
-            speed = row.speed or row.completed / max(row.elapsed or 0.0, 1e-3)
-            rate = f"{speed:,.0f} events/s" if speed else ""
-            bar.update(identity, rate=rate)
+        def begin(
+            task: str, total: int | None, unit: str = "events"
+        ) -> Callable[[int], None]:
+            for row in bars.tasks:
+                if not row.finished:
+                    complete = row.completed if row.total is None else row.total
+                    bars.update(row.id, total=complete, completed=complete)
+            identity = bars.add_task(task, total=total, rate="")
 
-        yield advance
+            def advance(n_units: int) -> None:
+                bars.advance(identity, n_units)
+                row = bars.tasks[-1]
+                speed = row.speed or row.completed / max(row.elapsed or 0.0, 1e-3)
+                rate = f"{_show_rate(speed)} {unit}/s" if speed else ""
+                bars.update(identity, rate=rate)
+
+            return advance
+
+        yield begin
+
+
+def _show_rate(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+
+
+@contextmanager
+def show_progress(
+    task: str, total: int | None, unit: str = "events"
+) -> Iterator[Callable[[int], None]]:
+    """Show the bar of work in one step; see `show_steps`.
+
+    Yields
+    ------
+    callable
+        Takes the number of units done since the last call.
+    """
+    with show_steps() as begin:
+        yield begin(task, total, unit)

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartfilter.cli.completion import (
+    complete_configs,
+    complete_devices,
+    complete_files,
+    complete_skims,
+)
 from smartfilter.cli.metrics import make_result_tables
-from smartfilter.cli.options import OutputPath, complete_configs, complete_files
+from smartfilter.cli.options import OutputPath
 from smartfilter.cli.terminal import emit, is_interactive, json_option, show_progress
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ __all__ = ["command"]
 @click.option(
     "--skim",
     "skims",
+    shell_complete=complete_skims,
     multiple=True,
     help="Skim to learn, the main one first; repeatable.  [that of the file, or all]",
 )
@@ -42,7 +49,7 @@ __all__ = ["command"]
     help="Stop behind the epoch that exceeds this time; --resume with more goes on.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
-@click.option("--device", help="cpu, cuda or cuda:N.")
+@click.option("--device", shell_complete=complete_devices, help="cpu, cuda or cuda:N.")
 @click.option("--resume", is_flag=True, help="Go on from the last complete epoch.")
 @click.option("--force", is_flag=True, help="Replace an existing model file.")
 @json_option

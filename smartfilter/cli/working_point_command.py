@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from smartfilter.cli.options import (
-    EVENT_TYPE,
-    OutputPath,
+from smartfilter.cli.completion import (
+    complete_devices,
     complete_files,
     complete_models,
+    complete_skims,
 )
-from smartfilter.cli.terminal import emit, json_option, show_progress
+from smartfilter.cli.options import EVENT_TYPE, OutputPath
+from smartfilter.cli.terminal import emit, json_option, show_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from smartfilter.io.locations import Location
-    from smartfilter.working_point import SamplingPoint, Times, WorkingPoint
+    from smartfilter.points import SamplingPoint, Times
+    from smartfilter.progress import Begin
+    from smartfilter.working_point import WorkingPoint
     from smartfilter.working_point_file import SavedWorkingPoint
 
 __all__ = ["command"]
@@ -38,6 +41,18 @@ class _Sample(NamedTuple):
     weight: NDArray[Any]
     event_type: NDArray[Any]
     model_digest: str | None
+
+    @property
+    def n_searches(self) -> int:
+        """Number of working points of one event type: each skim, and all together."""
+        return len(self.skims) + (len(self.skims) > 1)
+
+    def list_types(self) -> list[int]:
+        """Return the codes of known event types if the events are of several."""
+        import numpy as np
+
+        codes: list[int] = np.unique(self.event_type).tolist()
+        return [code for code in codes if code >= 0] if len(codes) > 1 else []
 
     def take(self, use: NDArray[Any]) -> _Sample:
         """Return the events where a mask is true."""
@@ -72,7 +87,13 @@ class _Points(NamedTuple):
     shell_complete=complete_models,
     help="Model file, or gcn or subtree, for labelled FILEs.  [gcn]",
 )
-@click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
+@click.option(
+    "--skim",
+    "skims",
+    shell_complete=complete_skims,
+    multiple=True,
+    help="Skim; repeatable.  [all]",
+)
 @click.option("--t-g", type=TIME, default=1.0, show_default=True, help="Generation.")
 @click.option("--t-n", type=TIME, default=0.0, show_default=True, help="Filter.")
 @click.option("--t-s", type=TIME, default=100.0, show_default=True, help="Simulation.")
@@ -82,7 +103,11 @@ class _Points(NamedTuple):
     help="Share of generated events that pass.  [that of the events in FILE]",
 )
 @click.option(
-    "--max-weight", type=click.FloatRange(min=1.0), default=100.0, show_default=True
+    "--max-weight",
+    type=click.FloatRange(min=1.0),
+    default=100.0,
+    show_default=True,
+    help="Largest weight of a kept event when sampling.",
 )
 @click.option("--event-type", type=EVENT_TYPE, help="Only events of this type.  [all]")
 @click.option(
@@ -90,7 +115,13 @@ class _Points(NamedTuple):
     is_flag=True,
     help="Use every labelled event: only where the model was not trained on them.",
 )
-@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--device",
+    shell_complete=complete_devices,
+    default="auto",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
+)
 @click.option(
     "-o",
     "--output",
@@ -129,16 +160,21 @@ def command(
       smartfilter score gen.root --mode sample --working-point point.json
     """  # noqa: D301
     from smartfilter.cli.working_point_tables import make_tables
-    from smartfilter.working_point import Times
+    from smartfilter.points import Times
     from smartfilter.working_point_file import WorkingPointWriter
 
     writer = None if output is None else WorkingPointWriter(output, force=force)
-    sample = _read_sample(files, model, skims, event_type, all_events, device)
     times = Times(t_g=t_g, t_s=t_s, t_n=t_n)
-    points = _find_points(sample, times, retention_rate, max_weight)
-    by_type: dict[str, _Points] = {}
-    if event_type is None and retention_rate is None:
-        by_type = _find_points_by_type(sample, times, max_weight)
+    with show_steps() as begin:
+        sample = _read_sample(
+            files, model, skims, event_type, all_events, device, begin
+        )
+        each = event_type is None and retention_rate is None
+        types = sample.list_types() if each else []
+        total = (1 + len(types)) * sample.n_searches
+        advance = begin("search", total, "constants")
+        points = _find_points(sample, times, retention_rate, max_weight, advance)
+        by_type = _find_points_by_type(sample, types, times, max_weight, advance)
     document: dict[str, Any] = {
         "n_events": len(sample.scores),
         "source": next(iter(points.skims.values())).source,
@@ -157,15 +193,20 @@ def command(
 
 
 def _find_points(
-    sample: _Sample, times: Times, retention_rate: float | None, max_weight: float
+    sample: _Sample,
+    times: Times,
+    retention_rate: float | None,
+    max_weight: float,
+    advance: Callable[[int], None],
 ) -> _Points:
     """Return the working point of each skim, and of several together."""
     from smartfilter.working_point import find_joint_points, find_working_point
 
     if retention_rate is not None and len(sample.skims) > 1:
         raise click.UsageError("--retention-rate is that of one skim: add --skim")
-    skims = {
-        name: find_working_point(
+    skims = {}
+    for k, name in enumerate(sample.skims):
+        skims[name] = find_working_point(
             sample.scores[:, k],
             None if sample.passes is None else sample.passes[:, k],
             times=times,
@@ -173,8 +214,7 @@ def _find_points(
             sample_weight=sample.weight,
             max_weight=max_weight,
         )
-        for k, name in enumerate(sample.skims)
-    }
+        advance(1)
     if len(skims) == 1:
         return _Points(skims, {})
     joint = find_joint_points(
@@ -184,29 +224,31 @@ def _find_points(
         sample_weight=sample.weight,
         max_weight=max_weight,
     )
+    advance(1)
     return _Points(skims, dict(zip(sample.skims, joint, strict=True)))
 
 
 def _find_points_by_type(
-    sample: _Sample, times: Times, max_weight: float
+    sample: _Sample,
+    codes: Sequence[int],
+    times: Times,
+    max_weight: float,
+    advance: Callable[[int], None],
 ) -> dict[str, _Points]:
-    """Return the working points of each event type, if there are several.
+    """Return the working points of each of these event types.
 
     A type of which some skim lets nothing, or everything, pass is left out, and said so.
     """
-    import numpy as np
-
     from smartfilter.errors import UsageError
     from smartfilter.events import EVENT_TYPES
 
-    codes = [code for code in np.unique(sample.event_type).tolist() if code >= 0]
-    if len(np.unique(sample.event_type)) < 2:
-        return {}
     found: dict[str, _Points] = {}
     for code in codes:
         part = sample.take(sample.event_type == code)
         try:
-            found[EVENT_TYPES[code]] = _find_points(part, times, None, max_weight)
+            found[EVENT_TYPES[code]] = _find_points(
+                part, times, None, max_weight, advance
+            )
         except UsageError as error:
             click.echo(
                 f"{EVENT_TYPES[code]}: no working point of its own ({error}); "
@@ -223,6 +265,7 @@ def _read_sample(
     event_type: str | None,
     all_events: bool,
     device: str,
+    begin: Begin,
 ) -> _Sample:
     """Return scored events of score files, or of labelled ones."""
     import numpy as np
@@ -233,14 +276,15 @@ def _read_sample(
 
     locations = expand_paths(files)
     if all(_holds_events(location) for location in locations):
-        sample = _score(files, model, skims, all_events, device)
+        sample = _score(files, model, skims, all_events, device, begin)
     elif model is not None or all_events:
         raise click.UsageError(
             "--model and --all-events are for labelled files: FILE is scored already, "
             "or is neither; smartfilter inspect FILE tells"
         )
     else:
-        sample = _join_score_files([location.path for location in locations], skims)
+        paths = [location.path for location in locations]
+        sample = _join_score_files(paths, skims, begin)
     use = np.isfinite(sample.scores).all(axis=1)
     if event_type is not None:
         use &= sample.event_type == EVENT_TYPES.index(event_type)
@@ -266,16 +310,20 @@ def _score(
     skims: Sequence[str],
     all_events: bool,
     device: str,
+    begin: Begin,
 ) -> _Sample:
     from smartfilter.io import open_events
     from smartfilter.scoring import Scorer
     from smartfilter.training.assessment import score_labelled
 
     scorer = Scorer(model, device=device)
-    with show_progress("score", open_events(files).n_events) as advance:
-        scored = score_labelled(
-            files, scorer, skims=skims, all_events=all_events, advance=advance
-        )
+    scored = score_labelled(
+        files,
+        scorer,
+        skims=skims,
+        all_events=all_events,
+        advance=begin("score", open_events(files).n_events),
+    )
     return _Sample(
         scored.skims,
         scored.scores,
@@ -286,13 +334,15 @@ def _score(
     )
 
 
-def _join_score_files(paths: Sequence[str], skims: Sequence[str]) -> _Sample:
+def _join_score_files(
+    paths: Sequence[str], skims: Sequence[str], begin: Begin
+) -> _Sample:
     import numpy as np
 
     from smartfilter.errors import UsageError, describe_unknown
-    from smartfilter.io import read_scores
+    from smartfilter.io import ScoreFile
 
-    tables = [read_scores(path) for path in paths]
+    tables = [ScoreFile(path) for path in paths]
     digests = {table.metadata.get("model_digest") for table in tables}
     if len(digests) > 1:
         raise UsageError(
@@ -303,16 +353,18 @@ def _join_score_files(paths: Sequence[str], skims: Sequence[str]) -> _Sample:
         for name in names:
             if name not in table.skims:
                 raise UsageError(describe_unknown("skim", name, table.skims, path))
-    scores = [np.stack([t[f"score_{name}"] for name in names], axis=1) for t in tables]
+    columns = [f"score_{name}" for name in names]
+    advance = begin("read", sum(table.n_rows for table in tables), "rows")
+    scores = [np.empty((0, len(names)), np.float32)]
+    types = [np.empty(0, np.int8)]
+    for table in tables:
+        for block in table.iterate([*columns, "event_type"]):
+            scores.append(np.stack([block[name] for name in columns], axis=1))
+            types.append(block["event_type"])
+            advance(len(types[-1]))
     joined = np.concatenate(scores)
-    return _Sample(
-        names,
-        joined,
-        None,
-        np.ones(len(joined)),
-        np.concatenate([table["event_type"] for table in tables]),
-        digests.pop(),
-    )
+    weight = np.ones(len(joined))
+    return _Sample(names, joined, None, weight, np.concatenate(types), digests.pop())
 
 
 def _select_constants(document: dict[str, Any]) -> SavedWorkingPoint:

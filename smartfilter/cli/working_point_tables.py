@@ -9,7 +9,8 @@ from smartfilter.cli.terminal import make_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from smartfilter.working_point import SamplingPoint, WorkingPoint
+    from smartfilter.points import SamplingPoint
+    from smartfilter.working_point import WorkingPoint
 
 __all__ = ["make_tables"]
 

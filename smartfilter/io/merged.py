@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smartfilter.errors import InputError
+from smartfilter.event_hash import GOLDEN, mix
 from smartfilter.events import ID_COLUMNS
 from smartfilter.io.score_reader import ScoreFile, ScoreSums, verify_scores
 from smartfilter.io.scores import ScoreWriter
+from smartfilter.progress import begin_silently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from smartfilter.progress import Begin
 
 __all__ = ["merge_scores"]
 
@@ -28,10 +32,6 @@ _SAME = ("skims", "mode", "model_digest", "max_weight")
 _ROWS_PER_PASS = 1 << 23
 """Rows whose hashes are in memory at once, 9 bytes each and as much to sort them; the
 columns are read again for every further so many rows."""
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def merge_scores(
     output: str | Path,
     *,
     force: bool = False,
-    advance: Callable[[int], None] | None = None,
+    begin: Begin = begin_silently,
 ) -> dict[str, Any]:
     """Join score files in this order; memory does not grow with them.
 
@@ -65,8 +65,8 @@ def merge_scores(
         ``.parquet`` or ``.root``.
     force : bool
         Whether an existing output may be replaced.
-    advance : callable, optional
-        Told the number of rows written since its last call.
+    begin : Begin
+        Told of the steps: verification, comparison of the events, writing.
 
     Returns
     -------
@@ -89,14 +89,17 @@ def merge_scores(
         _require_same(files[0], file)
     thresholds = _join_thresholds(files)
     with ScoreWriter(output, files[0].skims, force=force) as writer:
-        sums = [verify_scores(file.path) for file in files]
+        n_rows = sum(file.n_rows for file in files)
+        advance = begin("verify", n_rows, "rows")
+        sums = [verify_scores(file.path, advance=advance) for file in files]
+        advance = begin("compare", len(_KEYS) * _count_passes(files) * n_rows, "rows")
         for key in _KEYS:
-            _refuse_overlap(files, key)
+            _refuse_overlap(files, key, advance)
+        advance = begin("write", n_rows, "rows")
         for file in files:
             for block in file.iterate():
                 writer.write(block)
-                if advance is not None:
-                    advance(len(block["entry"]))
+                advance(len(block["entry"]))
         metadata = _join_metadata(files, sums, thresholds)
         writer.close(metadata)
     return metadata
@@ -164,13 +167,6 @@ def _join_metadata(
     }
 
 
-def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the splitmix64 finaliser of each element (doi:10.1145/2660193.2660195)."""
-    state = (state ^ (state >> np.uint64(30))) * _MIX_1
-    state = (state ^ (state >> np.uint64(27))) * _MIX_2
-    return state ^ (state >> np.uint64(31))
-
-
 def _hash_rows(
     block: Mapping[str, NDArray[Any]], names: dict[str, int]
 ) -> NDArray[np.uint64]:
@@ -184,16 +180,22 @@ def _hash_rows(
             words = np.array([names[text] for text in column], dtype=np.uint64)
         else:
             words = column.view(np.uint64)
-        state = _mix((state ^ words) + _GOLDEN)
+        state = mix((state ^ words) + GOLDEN)
     return state
 
 
-def _refuse_overlap(files: Sequence[ScoreFile], key: _Key) -> None:
+def _count_passes(files: Sequence[ScoreFile]) -> int:
+    return 1 + sum(file.n_rows for file in files) // _ROWS_PER_PASS
+
+
+def _refuse_overlap(
+    files: Sequence[ScoreFile], key: _Key, advance: Callable[[int], None]
+) -> None:
     """Refuse an event that two files have.
 
     Hashes are compared a share at a time; rows of equal hashes are looked at themselves.
     """
-    n_passes = 1 + sum(file.n_rows for file in files) // _ROWS_PER_PASS
+    n_passes = _count_passes(files)
     names: dict[str, int] = {}
     for share in range(n_passes):
         hashes, owners = [], []
@@ -203,6 +205,7 @@ def _refuse_overlap(files: Sequence[ScoreFile], key: _Key) -> None:
                 found = found[found % np.uint64(n_passes) == share]
                 hashes.append(found)
                 owners.append(np.full(len(found), owner, dtype=np.int32))
+                advance(len(next(iter(block.values()))))
         suspects = _find_shared(np.concatenate(hashes), np.concatenate(owners))
         if len(suspects):
             _compare_rows(files, key, suspects, names)

@@ -25,7 +25,7 @@ from smartfilter.io.root_file import open_root
 from smartfilter.io.scores import KIND, TREE, score_columns, score_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -258,10 +258,18 @@ class ScoreSums:
     sum_weight2: dict[str, float]
 
 
-def verify_scores(path: str | Path) -> ScoreSums:
+def verify_scores(
+    path: str | Path, *, advance: Callable[[int], None] | None = None
+) -> ScoreSums:
     """Compare the numbers in a score file's metadata with its rows.
 
     Numbers of events have to be equal, sums of weights up to rounding (1e-9).
+
+    Parameters
+    ----------
+    path : str or Path
+    advance : callable, optional
+        Told the number of rows read since its last call.
 
     Returns
     -------
@@ -284,6 +292,8 @@ def verify_scores(path: str | Path) -> ScoreSums:
             weight = block[f"weight_{skim}"]
             weights[skim].append(float(weight.sum()))
             squares[skim].append(float(np.square(weight).sum()))
+        if advance is not None:
+            advance(len(block["keep"]))
     sums = ScoreSums(
         n_rows,
         n_kept,

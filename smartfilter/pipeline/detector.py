@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.decision import hash_events
 from smartfilter.errors import InputError, UsageError
+from smartfilter.event_hash import hash_events
 from smartfilter.events import StatusBit
 from smartfilter.pipeline.calorimeter import add_background_clusters, build_clusters
 from smartfilter.pipeline.geometry import Physics

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from smartfilter import run_record
 from smartfilter.errors import InputError, UsageError
 from smartfilter.io import LabelledWriter
 from smartfilter.pipeline.object_file import ObjectWriter
@@ -36,13 +36,7 @@ _PACKAGES = ("numpy", "numba", "pythia8mc", "geant4-pybind")
 
 def list_versions() -> dict[str, str]:
     """Return the versions of the installed packages on which labels depend."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return run_record.list_versions(_PACKAGES)
 
 
 def label_files(

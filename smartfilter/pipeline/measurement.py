@@ -17,43 +17,28 @@ the run without the filter. Where a point also ran, the replay is compared with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from smartfilter.decision import DecisionSettings
 from smartfilter.errors import UsageError
 from smartfilter.pipeline.chain import (
     CLOCKS,
-    STAGES,
-    ChainRun,
     ChainSettings,
     FilterSettings,
     open_detector,
 )
-from smartfilter.pipeline.comparison import (
-    Estimate,
-    divide_speedups,
-    measure_speedup,
-    predict,
-)
-from smartfilter.pipeline.results import Measurement, PointResult
 from smartfilter.pipeline.rounds import EVENTS_PER_ROUND, Job, Plan, run_rounds
-from smartfilter.pipeline.working_points import (
-    FIRST_STAGES,
-    WorkingPoint,
-    correct_times,
-    replay,
-)
-from smartfilter.sampling import find_sampling_constant
+from smartfilter.pipeline.samples import Samples, compare
+from smartfilter.pipeline.working_points import WorkingPoint
+from smartfilter.progress import begin_silently
 from smartfilter.scoring import Scorer
-from smartfilter.speedup import effective_sample_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from smartfilter.pipeline.results import Measurement
+    from smartfilter.progress import Begin
 
 __all__ = ["THRESHOLD_FACTORS", "WAYS", "measure"]
 
@@ -65,45 +50,6 @@ THRESHOLD_FACTORS = (0.7, 0.5, 0.3, 0.2, 0.1)
 
 That one is best for t_s = 100 t_g; here t_s is some 30 t_g, and the best one lower.
 """
-
-_N_CURVE = 25  # thresholds of a curve
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """The runs that a measurement is made of.
-
-    Parameters
-    ----------
-    observed : ChainRun
-        First sample; everything is simulated, the filter looks on.
-    working : mapping of str to ChainRun
-        First sample, the filter at work at the main point; by way.
-    unfiltered : ChainRun
-        Second sample.
-    filtered : mapping of (str, WorkingPoint) to ChainRun
-        Second sample; by way and point. The main point ran in each way.
-    main : WorkingPoint
-    """
-
-    observed: ChainRun
-    working: Mapping[str, ChainRun]
-    unfiltered: ChainRun
-    filtered: Mapping[tuple[str, WorkingPoint], ChainRun]
-    main: WorkingPoint
-
-    def observe(self, way: str, point: WorkingPoint) -> ChainRun:
-        """Return the first sample with the times of generation and filter at a point."""
-        keep = point.get_keep_probability(self.observed)
-        working = correct_times(self.working[way], keep)
-        first = {stage: working.times[stage] for stage in FIRST_STAGES}
-        return replace(self.observed, times={**self.observed.times, **first})
-
-    def replay(self, way: str, point: WorkingPoint) -> ChainRun:
-        """Return the second sample at a point, from the run at the main point."""
-        own = point == self.main or point.mode == "official"
-        ran = self.filtered[way, point if own else self.main]
-        return replay(self.unfiltered, ran, point, same=own)
 
 
 def measure(
@@ -124,7 +70,7 @@ def measure(
     workers: int = 1,
     events_per_round: int = EVENTS_PER_ROUND,
     device: str = "cpu",
-    advance: Callable[[int], None] | None = None,
+    begin: Begin = begin_silently,
 ) -> Measurement:
     """Run the chain with and without the filter and compare with the formulas.
 
@@ -170,8 +116,9 @@ def measure(
         Events per turn.
     device : str
         Where the network runs.
-    advance : callable, optional
-        Told the number of events, of ``n_events``, done since its last call.
+    begin : Begin
+        Told of the steps: the runs, whose events are those of ``n_events``; points and
+        curves.
 
     Raises
     ------
@@ -196,8 +143,8 @@ def measure(
         device=device,
         events_per_round=events_per_round,
     )
-    runs = run_rounds(plan, workers=workers, advance=advance)
-    samples = _Samples(
+    runs = run_rounds(plan, workers=workers, advance=begin("measure", n_events))
+    samples = Samples(
         runs["observed"],
         {way: runs[f"working {way}"] for way in ways},
         runs["unfiltered"],
@@ -220,7 +167,7 @@ def measure(
         "workers": workers,
         "device": str(scorer.device),
     }
-    return _evaluate(samples, by_mode, ways, clock, events_per_round, described)
+    return compare(samples, by_mode, ways, clock, events_per_round, described, begin)
 
 
 def _check(
@@ -249,7 +196,7 @@ def _check(
         )
 
 
-def _check_passing(samples: _Samples, skim: str) -> None:
+def _check_passing(samples: Samples, skim: str) -> None:
     for sample in (samples.observed, samples.unfiltered):
         if not sample.passes.any() or sample.passes.all():
             raise UsageError(
@@ -310,112 +257,3 @@ def _list_jobs(
                 for k, point in enumerate(chosen)
             ]
     return jobs
-
-
-def _evaluate(
-    samples: _Samples,
-    by_mode: Mapping[str, Sequence[WorkingPoint]],
-    ways: Sequence[str],
-    clock: str,
-    group_size: int,
-    described: Mapping[str, Any],
-) -> Measurement:
-    """Compare all points in all ways."""
-    results = []
-    for way in ways:
-        points = [point for listed in by_mode.values() for point in listed]
-        if "sample" in by_mode:
-            points.append(_find_cheapest_sampling(samples, way, by_mode, clock))
-        results += [
-            _compare(samples, way, point, clock, group_size) for point in points
-        ]
-    curves = [
-        _draw_curve(samples, way, by_mode["threshold"], clock)
-        for way in ways
-        if "threshold" in by_mode
-    ]
-    times = {name: _list_times(samples, ways, name) for name in CLOCKS}
-    main = samples.filtered[ways[0], samples.main]
-    stages = _summarise_stages(samples.unfiltered, main)
-    return Measurement(described, times, stages, tuple(results), tuple(curves))
-
-
-def _find_cheapest_sampling(
-    samples: _Samples,
-    way: str,
-    by_mode: Mapping[str, Sequence[WorkingPoint]],
-    clock: str,
-) -> WorkingPoint:
-    """Return sampling with the constant for the times of the first sample."""
-    (model,) = by_mode["sample"]
-    found = predict(samples.observe(way, model), model, clock)
-    score = samples.observed.score
-    constant = find_sampling_constant(
-        score[~np.isnan(score)],
-        t_g=found["t_g"].value,
-        t_s=found["t_s"].value,
-        t_n=found["t_n"].value,
-        max_weight=model.max_weight,
-    )
-    return replace(model, constant=constant)
-
-
-def _compare(
-    samples: _Samples, way: str, point: WorkingPoint, clock: str, group_size: int
-) -> PointResult:
-    """Return prediction and measurement of one working point."""
-    unfiltered = samples.unfiltered
-    quantities = predict(samples.observe(way, point), point, clock)
-    again = samples.replay(way, point)
-    ran = samples.filtered.get((way, point))
-    filtered = again if ran is None else ran
-    measured = {name: measure_speedup(unfiltered, filtered, name) for name in CLOCKS}
-    quantities["measured_speedup"] = measured[clock]
-    quantities |= {f"measured_speedup_{name}": m for name, m in measured.items()}
-    if ran is not None:
-        quantities["replay_ratio"] = divide_speedups(again, ran, clock, group_size)
-    return PointResult(point, way == "blocks", ran is None, quantities)
-
-
-def _draw_curve(
-    samples: _Samples, way: str, points: Sequence[WorkingPoint], clock: str
-) -> dict[str, Any]:
-    """Return what the formulas predict over the threshold, JSON-ready."""
-    known = [point.threshold for point in points if point.threshold]
-    low, high = (min(known) / 1.2, min(1.2 * max(known), 1.0)) if known else (0.01, 1.0)
-    curve: dict[str, Any] = {"filter_in_blocks": way == "blocks", "threshold": []}
-    for threshold in np.geomspace(low, high, _N_CURVE):
-        point = replace(points[0], threshold=float(threshold))
-        found = predict(samples.observe(way, point), point, clock)
-        curve["threshold"].append(float(threshold))
-        for name, (value, error) in found.items():
-            curve.setdefault(name, []).append(value)
-            curve.setdefault(f"{name}_error", []).append(error)
-    return curve
-
-
-def _list_times(
-    samples: _Samples, ways: Sequence[str], clock: str
-) -> dict[str, Estimate]:
-    """Return t_g, t_s and the t_n of each way."""
-    times: dict[str, Estimate] = {}
-    for way in ways:
-        found = predict(samples.observe(way, samples.main), samples.main, clock)
-        times |= {"t_g": found["t_g"], f"t_n_{way}": found["t_n"], "t_s": found["t_s"]}
-    return times
-
-
-def _summarise_stages(
-    unfiltered: ChainRun, filtered: ChainRun
-) -> dict[str, dict[str, float]]:
-    """Return seconds per event and per passing event of each stage."""
-    summary: dict[str, dict[str, float]] = {stage: {} for stage in STAGES}
-    for name, run in (("without", unfiltered), ("with", filtered)):
-        passing = effective_sample_size(run.weight[run.passes])
-        for stage, row in summary.items():
-            reached = max(int((run.times[stage][:, 0] > 0).sum()), 1)
-            for column, clock in enumerate(CLOCKS):
-                total = float(run.times[stage][:, column].sum())
-                row[f"{clock}_{name}"] = total / reached
-                row[f"{clock}_{name}_per_passing"] = total / max(passing, 1.0)
-    return summary

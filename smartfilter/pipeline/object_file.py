@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smartfilter.decision import hash_events
 from smartfilter.errors import InputError, UsageError
+from smartfilter.event_hash import hash_events
 from smartfilter.events import EVENT_TYPES, ID_COLUMNS
 from smartfilter.io.formats import reading
 from smartfilter.io.locations import expand_paths

@@ -268,6 +268,10 @@ def _draw_speedup_curve(axes: Axes, model: _Model) -> None:
         sampling,
         color=model.color,
         linestyle=(0, (1, 3)),
+        marker=model.marker,
+        markersize=7,
+        markevery=[1],
+        clip_on=False,
         label=f"sampling (C): {sampling:.2f} ± {spread:.2f}",
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smartfilter.plots.style import COLOURS, GREY
+from smartfilter.plots.variables import label_variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +103,7 @@ def draw_bias(document: Mapping[str, Any]) -> Figure:
         ratio = figure.add_subplot(grid[2 * row + 1, column], sharex=axes)
         _draw_variable(axes, ratio, histogram)
         axes.tick_params(labelbottom=False)
-        ratio.set_xlabel(name)
+        ratio.set_xlabel(label_variable(name))
         if column == 0:
             axes.set_ylabel("share of events")
             ratio.set_ylabel("ratio")
@@ -198,7 +199,7 @@ def draw_divergence(document: Mapping[str, Any]) -> Figure:
         xlabel="KL divergence from no filter (bars: random parts, mean to 95 %)",
         ylim=(-0.7, len(names) - 0.3),
     )
-    axes.set_yticks(place, names)
+    axes.set_yticks(place, [label_variable(name) for name in names])
     axes.tick_params(axis="y", which="both", length=0, labelsize="small")
     figure.legend(loc="outside lower center", ncols=2)
     figure.suptitle(_describe(document), x=0.01, ha="left", fontsize="medium")

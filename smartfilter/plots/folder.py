@@ -80,7 +80,12 @@ class ReportFolder:
         self.paths = (folder / f"{name}.json", *drawn)
         self._files = [_DeferredFile(path, force=force) for path in self.paths]
 
-    def write(self, document: Mapping[str, Any], figures: Mapping[str, Figure]) -> None:
+    def write(
+        self,
+        document: Mapping[str, Any],
+        figures: Mapping[str, Figure],
+        advance: Callable[[int], None] | None = None,
+    ) -> None:
         """Write numbers and figures.
 
         Parameters
@@ -89,6 +94,8 @@ class ReportFolder:
             JSON document.
         figures : mapping
             Name -> figure, one for each of ``self.figures``.
+        advance : callable, optional
+            Told the number of files, of ``self.paths``, since its last call.
         """
         numbers, *drawn = self._files
         text = dump_metadata(document)
@@ -99,6 +106,8 @@ class ReportFolder:
         with use_style():
             for file in self._files:
                 file.close()
+                if advance is not None:
+                    advance(1)
 
     def __enter__(self) -> Self:
         """Return the folder."""

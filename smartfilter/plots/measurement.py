@@ -127,7 +127,7 @@ def _draw_thresholds(axes: Axes, ratio: Axes, document: Mapping[str, Any]) -> No
     axes.legend(
         handles[n_formulas:], labels[n_formulas:], loc="lower left", **_BELOW_CURVES
     )
-    _frame_ratio(ratio)
+    _frame_ratio(ratio, document)
     ratio.set(xlabel="threshold on the score", ylabel="measured / (A2)")
     _label_thresholds(ratio)
 
@@ -207,10 +207,15 @@ def _draw_points(
         )
 
 
-def _frame_ratio(axes: Axes) -> None:
+def _frame_ratio(axes: Axes, document: Mapping[str, Any]) -> None:
+    """Draw what is expected, and show at least +-16 % and every point."""
+    ratios = [
+        p["comparison"] for p in document["points"] if p["comparison"] is not None
+    ]
+    reach = max([0.16, *(1.15 * abs(ratio - 1.0) for ratio in ratios)])
     axes.axhspan(0.95, 1.05, color="0.88", zorder=0)
     axes.axhline(1.0, color="black", linewidth=1.0, zorder=1)
-    axes.set_ylim(0.84, 1.16)
+    axes.set_ylim(1.0 - reach, 1.0 + reach)
 
 
 def _draw_sampling(axes: Axes, ratio: Axes, document: Mapping[str, Any]) -> None:
@@ -241,7 +246,7 @@ def _draw_sampling(axes: Axes, ratio: Axes, document: Mapping[str, Any]) -> None
         own = [p for p in points if p["filter_in_blocks"] == way]
         _draw_points(axes, own, "measured_speedup", find)
         _draw_points(ratio, own, "comparison", find)
-    _frame_ratio(ratio)
+    _frame_ratio(ratio, document)
     axes.set_title("sampling, (C)", fontsize="medium")
     constants = [p["sampling_constant"] for p in points]
     ratio.set(

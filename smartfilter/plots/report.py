@@ -16,6 +16,7 @@ from smartfilter.plots.report_tables import (
     list_differences,
     list_merits,
     list_points,
+    list_run,
     list_stages,
     list_times,
     show_number,
@@ -154,6 +155,7 @@ def _describe_measurement(document: Mapping[str, Any], folder: Path) -> Section:
         ("clock", f"{document['clock']} time, {document['workers']} workers"),
         ("seed", str(document["seed"])),
         *_name_model(document["model"], document["model_digest"]),
+        *list_run(document),
     ]
     return Section(
         title="Measured speedup",
@@ -175,6 +177,7 @@ def _describe_evaluation(document: Mapping[str, Any], folder: Path) -> Section:
     ]
     for model in models:
         facts += _name_model(model["path"], model["digest"])
+    facts += list_run(document)
     tables = [list_differences(models, skim) for skim in document["skims"]]
     for model in models:
         tables += list_merits(model["path"], model["results"])
@@ -254,7 +257,9 @@ def _describe_epochs(training: Mapping[str, Any]) -> str:
 
 def _describe_files(training: Mapping[str, Any]) -> str:
     files = training.get("files", [])
-    return f"{len(files)}: {files[0]} to {files[-1]}" if files else "-"
+    if len(files) < 2:
+        return str(files[0]) if files else "-"
+    return f"{len(files)}: {files[0]} to {files[-1]}"
 
 
 def _draw_history(path: Path, info: ModelInfo) -> list[PageFigure]:

@@ -15,6 +15,7 @@ __all__ = [
     "list_differences",
     "list_merits",
     "list_points",
+    "list_run",
     "list_stages",
     "list_times",
     "show_number",
@@ -48,6 +49,34 @@ def _show(
         None if value is None else scale * value,
         digits,
         None if error is None else scale * error,
+    )
+
+
+def list_run(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return command line, versions and machine of a document that has them."""
+    facts = []
+    if "command_line" in document:
+        facts.append(("command", str(document["command_line"])))
+    if "versions" in document:
+        versions = document["versions"].items()
+        facts.append(("versions", ", ".join(f"{name} {v}" for name, v in versions)))
+    if "machine" in document:
+        facts.append(("machine", _describe_machine(document["machine"])))
+    return facts
+
+
+def _describe_machine(machine: Mapping[str, Any]) -> str:
+    """Return what is known of a machine in one line."""
+    parts = {
+        "cpu": "{}",
+        "cores": "{} cores",
+        "memory_gib": "{} GiB",
+        "system": "{}",
+        "load": "load {0[0]} at the start",
+    }
+    known = {name: machine.get(name) for name in parts}
+    return ", ".join(
+        text.format(known[name]) for name, text in parts.items() if known[name]
     )
 
 

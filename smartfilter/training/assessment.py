@@ -9,6 +9,7 @@ import numpy as np
 
 from smartfilter.events import EVENT_TYPES
 from smartfilter.model_info import DEFAULT
+from smartfilter.points import Times
 from smartfilter.training.agreement import (
     Agreement,
     ChiSquared,
@@ -19,10 +20,9 @@ from smartfilter.training.calibration import choose_threshold
 from smartfilter.training.evaluation import Evaluation, evaluate, find_rate
 from smartfilter.training.quantiles import compare_quantiles
 from smartfilter.training.scored import ScoredSample, score_labelled
-from smartfilter.working_point import Times
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from smartfilter.model_info import Calibration, ModelInfo
     from smartfilter.training.quantiles import Quantile
@@ -32,6 +32,7 @@ __all__ = [
     "Result",
     "ScoredSample",
     "assess",
+    "count_results",
     "name_event_type",
     "needs_validation",
     "score_labelled",
@@ -163,6 +164,7 @@ def assess(
     simulation_cost: float = 100.0,
     filter_cost: float = 0.0,
     validation: ScoredSample | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> Assessment:
     """Return the figures of merit of each skim and event type on scored events.
 
@@ -176,14 +178,22 @@ def assess(
     validation : ScoredSample, optional
         Other events of the same model, which choose the thresholds for these times; by
         default the thresholds are those of the model.
+    advance : callable, optional
+        Told the number of results, of `count_results`, since its last call.
     """
     times = Times(t_g=1.0, t_s=simulation_cost, t_n=filter_cost)
-    results = tuple(
-        _assess_one(sample, info, k, code, times, validation)
-        for k in range(len(sample.skims))
-        for code in np.unique(sample.event_type).tolist()
-    )
-    return Assessment(results, sample)
+    results = []
+    for k in range(len(sample.skims)):
+        for code in np.unique(sample.event_type).tolist():
+            results.append(_assess_one(sample, info, k, code, times, validation))
+            if advance is not None:
+                advance(1)
+    return Assessment(tuple(results), sample)
+
+
+def count_results(sample: ScoredSample) -> int:
+    """Return the number of skims times event types of scored events."""
+    return len(sample.skims) * len(np.unique(sample.event_type))
 
 
 def summarise(assessment: Assessment) -> dict[str, Any]:

@@ -27,6 +27,7 @@ import numpy as np
 
 from smartfilter.errors import MissingPackageError
 from smartfilter.model_info import Calibration
+from smartfilter.points import Times
 from smartfilter.sampling import find_sampling_constant
 from smartfilter.speedup import effective_sample_size, find_best_threshold
 from smartfilter.training.curve import (
@@ -36,7 +37,6 @@ from smartfilter.training.curve import (
     fit_curve,
 )
 from smartfilter.training.evaluation import weight_to_rate
-from smartfilter.working_point import Times
 
 try:
     from scipy.optimize import brentq  # type: ignore[import-untyped]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smartfilter.points import Times, evaluate_threshold
 from smartfilter.sampling import MAX_WEIGHT, optimal_keep_probability
 from smartfilter.speedup import speedup_limit, threshold_curve
 from smartfilter.training.evaluation import (
@@ -13,7 +14,6 @@ from smartfilter.training.evaluation import (
     find_rate,
     weight_to_rate,
 )
-from smartfilter.working_point import Times, evaluate_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

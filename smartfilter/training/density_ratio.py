@@ -38,7 +38,8 @@ def weigh_back(
     Parameters
     ----------
     variables : mapping of str to ndarray of float, shape (n_events,)
-        What the weight may depend on; NaN is a value of its own.
+        What the weight may depend on; NaN is a value of its own, and so is infinity.
+        One that a half does not have says nothing there.
     kept : ndarray of bool, shape (n_events,)
     seed : int
         Of the halves.
@@ -47,7 +48,7 @@ def weigh_back(
     -------
     ndarray of float64, shape (n_events,)
         1 / P(kept | variables), at most `MAX_WEIGHT`; 0 where not kept. Constant where a
-        half has events of one kind only.
+        half has events of one kind only, or no variable.
 
     Notes
     -----
@@ -63,13 +64,17 @@ def weigh_back(
         raise MissingPackageError("scikit-learn", "train") from error
 
     features = np.stack([v.astype(np.float64) for v in variables.values()], axis=1)
+    features[np.isinf(features)] = np.nan
     half = np.random.default_rng(seed).permutation(len(kept)) % 2 == 0
     probability = np.full(len(kept), max(float(kept.mean()), 1.0 / MAX_WEIGHT))
     for train in (half, ~half):
-        if not kept[train].any() or kept[train].all():
+        known = np.isfinite(features[train]).any(axis=0)
+        if not kept[train].any() or kept[train].all() or not known.any():
             continue
         classifier = HistGradientBoostingClassifier(random_state=seed, **_SETTINGS)
         with threadpool_limits(limits=1):
-            classifier.fit(features[train], kept[train])
-            probability[~train] = classifier.predict_proba(features[~train])[:, 1]
+            classifier.fit(features[train][:, known], kept[train])
+            probability[~train] = classifier.predict_proba(features[~train][:, known])[
+                :, 1
+            ]
     return np.where(kept, 1.0 / np.maximum(probability, 1.0 / MAX_WEIGHT), 0.0)

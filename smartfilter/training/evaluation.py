@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smartfilter.errors import InputError, UsageError
+from smartfilter.points import Times, evaluate_sampling, evaluate_threshold
 from smartfilter.sampling import MAX_WEIGHT, optimal_keep_probability
 from smartfilter.speedup import find_best_threshold
 from smartfilter.training.auc import area_under_curve, find_interval
-from smartfilter.working_point import Times, evaluate_sampling, evaluate_threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

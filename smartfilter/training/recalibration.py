@@ -15,8 +15,9 @@ from smartfilter.events import EVENT_TYPES, UNKNOWN_EVENT_TYPE
 from smartfilter.io import open_events
 from smartfilter.model_file import load_module, save_model
 from smartfilter.model_info import DEFAULT, Calibration, ModelInfo, SkimInfo
+from smartfilter.progress import begin_silently
 from smartfilter.scoring import Calibrator, Scorer
-from smartfilter.training.assessment import Assessment, assess, summarise
+from smartfilter.training.assessment import Assessment, assess, count_results, summarise
 from smartfilter.training.calibration import calibrate, estimate_rate
 from smartfilter.training.dataset import (
     Totals,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from smartfilter.events import Events
+    from smartfilter.progress import Begin
 
 __all__ = ["CalibrationSample", "Recalibration", "calibrate_skim", "recalibrate"]
 
@@ -88,7 +90,7 @@ def recalibrate(
     output: str | Path,
     *,
     all_events: bool = False,
-    advance: Callable[[int], None] | None = None,
+    begin: Begin = begin_silently,
 ) -> Recalibration:
     """Write a model file with the same network and new constants.
 
@@ -106,8 +108,8 @@ def recalibrate(
     all_events : bool
         Calibrate with the training events as well: only for files that the model was
         not trained on.
-    advance : callable, optional
-        Told the number of events read since its last call.
+    begin : Begin
+        Told of the steps: scoring, calibration, figures of merit.
 
     Raises
     ------
@@ -118,7 +120,8 @@ def recalibrate(
     """
     network, info = load_module(model)
     split = Split.from_training(info.training, str(model))
-    sample, part, totals = _read(files, Scorer(model), split, advance)
+    scorer, advance = Scorer(model), begin("score", open_events(files).n_events)
+    sample, part, totals = _read(files, scorer, split, advance)
     test = part == SPLITS.index("test")
     chosen = ~test if all_events else part == SPLITS.index("validation")
     for name, rows in (("calibrate", chosen), ("test", test)):
@@ -128,21 +131,10 @@ def recalibrate(
                 f"got none among {len(part)}; add data"
             )
     config = info.training.get("config", {})
-    skims = tuple(
-        replace(
-            skim,
-            calibration=calibrate_skim(
-                sample.take(chosen),
-                k,
-                rates=_find_rates(totals, k, config.get("retention_rate", {}), skim),
-                simulation_cost=float(config.get("simulation_cost", 100.0)),
-                max_weight=skim.max_weight,
-            ),
-        )
-        for k, skim in enumerate(info.skims)
-    )
+    advance = begin("calibrate", len(info.skims), "skims")
+    skims = _calibrate_skims(sample.take(chosen), info, totals, config, advance)
     info = replace(info, skims=skims)
-    assessment = _assess(sample.take(test), info, config)
+    assessment = _assess(sample.take(test), info, config, begin)
     record = {
         "files": [Path(file).name for file in open_events(files).files],
         "n_events": int(chosen.sum()),
@@ -153,6 +145,28 @@ def recalibrate(
     info = replace(info, training=training)
     digest = save_model(output, network, info)
     return Recalibration(Path(output), digest, info, int(chosen.sum()), assessment)
+
+
+def _calibrate_skims(
+    sample: CalibrationSample,
+    info: ModelInfo,
+    totals: Totals,
+    config: Mapping[str, Any],
+    advance: Callable[[int], None],
+) -> tuple[SkimInfo, ...]:
+    """Return the skims of the model with new constants."""
+    skims = []
+    for k, skim in enumerate(info.skims):
+        constants = calibrate_skim(
+            sample,
+            k,
+            rates=_find_rates(totals, k, config.get("retention_rate", {}), skim),
+            simulation_cost=float(config.get("simulation_cost", 100.0)),
+            max_weight=skim.max_weight,
+        )
+        skims.append(replace(skim, calibration=constants))
+        advance(1)
+    return tuple(skims)
 
 
 def calibrate_skim(
@@ -202,7 +216,7 @@ def _read(
     files: Sequence[str | Path],
     scorer: Scorer,
     split: Split,
-    advance: Callable[[int], None] | None,
+    advance: Callable[[int], None],
 ) -> tuple[CalibrationSample, NDArray[np.int8], Totals]:
     """Return scorable events of all splits, their split, and sums over all events."""
     names = scorer.info.skim_names
@@ -224,8 +238,7 @@ def _read(
             )
         )
         parts.append(split.assign(events)[use])
-        if advance is not None:
-            advance(len(events))
+        advance(len(events))
     if totals is None:
         raise InputError(
             f"events: expected some to calibrate with, got none in {files}"
@@ -258,7 +271,7 @@ def _find_rates(
 
 
 def _assess(
-    sample: CalibrationSample, info: ModelInfo, config: Mapping[str, Any]
+    sample: CalibrationSample, info: ModelInfo, config: Mapping[str, Any], begin: Begin
 ) -> Assessment:
     scored = ScoredSample(
         skims=info.skim_names,
@@ -271,5 +284,8 @@ def _assess(
         n_unscorable=0,
     )
     return assess(
-        scored, info, simulation_cost=float(config.get("simulation_cost", 100.0))
+        scored,
+        info,
+        simulation_cost=float(config.get("simulation_cost", 100.0)),
+        advance=begin("evaluate", count_results(scored), "results"),
     )

@@ -9,9 +9,11 @@ import numpy as np
 
 from smartfilter.errors import InputError
 from smartfilter.events import EVENT_TYPES
+from smartfilter.io import open_events
 from smartfilter.model_info import DEFAULT
+from smartfilter.progress import begin_silently
 from smartfilter.sampling import optimal_keep_probability
-from smartfilter.training.assessment import assess, needs_validation
+from smartfilter.training.assessment import assess, count_results, needs_validation
 from smartfilter.training.auc import compare_areas
 from smartfilter.training.bias import make_samples, measure_bias
 from smartfilter.training.curves import make_curves
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from smartfilter.model_info import Calibration
+    from smartfilter.points import Times
+    from smartfilter.progress import Begin
     from smartfilter.scoring import Scorer
     from smartfilter.training.assessment import Assessment, Result
     from smartfilter.training.bias import BiasTable
-    from smartfilter.working_point import Times
 
 __all__ = ["ModelReport", "evaluate_models"]
 
@@ -105,8 +108,13 @@ class ModelReport:
         )
         return variables, samples, sample.weight[rows]
 
-    def measure_bias(self) -> None:
+    def measure_bias(self, advance: Callable[[int], None] | None = None) -> None:
         """Measure the bias of each skim, on the event type that passes it most often.
+
+        Parameters
+        ----------
+        advance : callable, optional
+            Told the number of skims since its last call.
 
         Raises
         ------
@@ -126,6 +134,8 @@ class ModelReport:
             except InputError as error:
                 reason = str(error)
                 log.warning("%s: %s", name, error)
+            if advance is not None:
+                advance(1)
         if not self.bias:
             raise InputError(reason)
 
@@ -190,7 +200,7 @@ def evaluate_models(
     times: Times,
     all_events: bool = False,
     bias: bool = False,
-    advance: Callable[[int], None] | None = None,
+    begin: Begin = begin_silently,
 ) -> tuple[ModelReport, ...]:
     """Evaluate models on events that none of them was trained on.
 
@@ -208,8 +218,8 @@ def evaluate_models(
         See `smartfilter.training.scored.score_models`.
     bias : bool
         Measure the bias of event-level variables.
-    advance : callable, optional
-        Told the number of events read since its last call.
+    begin : Begin
+        Told of the steps: scoring, figures of merit, comparison, bias.
 
     Raises
     ------
@@ -223,8 +233,10 @@ def evaluate_models(
         skims=skims,
         all_events=all_events,
         validation=[needs_validation(scorer.info, times) for scorer in scorers],
-        advance=advance,
+        advance=begin("score", open_events(files).n_events),
     )
+    n_results = sum(count_results(samples.test) for samples in scored)
+    advance = begin("evaluate", n_results, "results")
     reports = tuple(
         ModelReport(
             scorer,
@@ -234,6 +246,7 @@ def evaluate_models(
                 simulation_cost=times.t_s,
                 filter_cost=times.t_n,
                 validation=samples.validation,
+                advance=advance,
             ),
             times,
         )
@@ -246,14 +259,16 @@ def evaluate_models(
             f"{', '.join(sample.skims)}, got none among {len(sample)}; add data"
         )
     if len(reports) > 1:
-        _compare(reports)
+        _compare(reports, begin("compare", len(reports[0].assessment.main), "skims"))
     if bias:
+        n_skims = sum(len(report.assessment.main) for report in reports)
+        advance = begin("bias", n_skims, "skims")
         for report in reports:
-            report.measure_bias()
+            report.measure_bias(advance)
     return reports
 
 
-def _compare(reports: Sequence[ModelReport]) -> None:
+def _compare(reports: Sequence[ModelReport], advance: Callable[[int], None]) -> None:
     """Set the differences of the areas to that of the first model."""
     first = reports[0]
     for name, result in first.assessment.main.items():
@@ -271,3 +286,4 @@ def _compare(reports: Sequence[ModelReport]) -> None:
         )
         for k, report in enumerate(reports):
             report.differences[name] = areas.subtract(k, 0)
+        advance(1)

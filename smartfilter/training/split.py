@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartfilter.decision import hash_events
 from smartfilter.errors import InputError, ModelFileError, UsageError
+from smartfilter.event_hash import hash_events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Split:
     fractions : tuple of float
         Shares of training, validation and test; their sum is 1.
     seed : int
-        Seed of `smartfilter.decision.hash_events`.
+        Seed of `smartfilter.event_hash.hash_events`.
 
     Raises
     ------

@@ -123,7 +123,7 @@ def test_merge_scores_with_equal_hashes_compares_the_rows(
 ):
     """Every hash is the same: files without a common event are still joined."""
     monkeypatch.setattr(merged, "_ROWS_PER_PASS", rows_per_pass)
-    monkeypatch.setattr(merged, "_mix", np.zeros_like)
+    monkeypatch.setattr(merged, "mix", np.zeros_like)
     paths = [
         write(tmp_path / "a.parquet", 5),
         write(tmp_path / "b.parquet", 5, first=5),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -608,7 +609,12 @@ def test_measure_document_has_the_promised_keys(measurement: Measurement):
 
 
 def test_measure_default_points_follow_the_model(count_model: Path):
-    done: list[int] = []
+    steps: dict[str, tuple[int | None, list[int]]] = {}
+
+    def begin(task: str, total: int | None, unit: str = "events") -> Any:
+        steps[task] = (total, [])
+        return steps[task][1].append
+
     result = measure(
         "mixed",
         200,
@@ -619,9 +625,11 @@ def test_measure_default_points_follow_the_model(count_model: Path):
         step=1.0,
         decay_table="pythia",
         clock="wall",
-        advance=done.append,
+        begin=begin,
     )
-    assert sum(done) == 200
+    assert list(steps) == ["measure", "points", "curves"]
+    assert [total for total, _ in steps.values()] == [200, 6, 25]
+    assert all(sum(done) == total for total, done in steps.values())
     official, *others = result.points
     assert official.point == WorkingPoint("official", slope=0.5, offset=0.0)
     assert not official.replayed
@@ -674,6 +682,9 @@ def test_measure_command_prints_tables_and_writes_files(
         assert word in done.stdout
     document = json.loads((tmp_path / "measure.json").read_text())
     assert document["schema_version"] == 1
+    assert document["command_line"] == shlex.join(["smartfilter", *arguments])
+    assert {"smartfilter", "python", "torch", "pythia8mc"} <= set(document["versions"])
+    assert {"cpu", "cores", "load"} <= set(document["machine"])
     assert len(document["points"]) == len(THRESHOLD_FACTORS) + 2
     for name in ("measure", "costs"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000

@@ -223,3 +223,16 @@ def test_weigh_back_of_nothing_or_everything_kept_is_constant(share):
     kept = np.full(100, share > 0)
     weight = weigh_back({"v": np.arange(100.0)}, kept)
     np.testing.assert_array_equal(weight, kept.astype(float))
+
+
+@pytest.mark.parametrize("absent", [np.nan, np.inf])
+def test_weigh_back_with_a_variable_that_no_event_has_is_as_without(absent):
+    rng = np.random.default_rng(3)
+    v = rng.normal(size=400)
+    kept = v > -0.5
+    nothing = np.full(400, absent)
+    weight = weigh_back({"v": v, "nothing": nothing}, kept)
+    assert np.array_equal(weight, weigh_back({"v": v}, kept))
+    constant = weigh_back({"nothing": nothing}, kept)
+    assert constant[kept] == pytest.approx(1.0 / kept.mean())
+    assert (constant[~kept] == 0).all()

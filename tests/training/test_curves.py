@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from smartfilter.model_info import Calibration
+from smartfilter.points import Times
 from smartfilter.speedup import effective_sample_size, threshold_speedup
 from smartfilter.training.curves import (
     make_curves,
@@ -13,7 +14,6 @@ from smartfilter.training.curves import (
     speedup_points,
     weight_histogram,
 )
-from smartfilter.working_point import Times
 
 
 def make_sample(n=3_000, seed=0):

@@ -19,12 +19,12 @@ from smartfilter.io import LabelledWriter
 from smartfilter.model_file import read_model_info, save_model
 from smartfilter.model_info import Calibration, ModelInfo, SkimInfo, sigmoid
 from smartfilter.pdg import load_vocabulary
+from smartfilter.points import Times
 from smartfilter.scoring import Scorer
 from smartfilter.speedup import find_best_threshold
 from smartfilter.training.report import evaluate_models
 from smartfilter.training.scored import score_models
 from smartfilter.training.split import SPLITS, Split
-from smartfilter.working_point import Times
 
 N_EVENTS = 4_000
 TIMES = Times(1.0, 100.0)
@@ -286,6 +286,9 @@ def test_evaluate_command_first_model_is_at_the_top(capsys, data, exact, worse):
 def test_evaluate_command_models_and_data_in_any_order(capsys, data, exact, worse):
     _, one = run(capsys, data, exact, worse)
     _, other = run(capsys, exact, data, worse)
+    for key in ("command_line", "machine"):
+        assert one.pop(key)
+        assert other.pop(key)
     assert one == other
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
-from smartfilter.decision import hash_events
 from smartfilter.errors import MissingPackageError, UsageError
+from smartfilter.event_hash import hash_events
 from smartfilter.events import offsets_from_counts
 from smartfilter.pipeline.geant4.clustering import Showers
 from smartfilter.pipeline.geant4.hits import collect_crystals, count_layers
