@@ -133,7 +133,7 @@ def compare(scorer: Scorer, events: Events, seed: int = 1) -> dict[str, Any]:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True)
-@click.option("--model", help="Model file.  [the shipped gcn.pt]")
+@click.option("--model", help="Model file.  [the shipped default]")
 @click.option("--events", "n_most", type=int, default=20_000, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON file.")
 def command(

@@ -57,7 +57,7 @@ def print_tables(document: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("files", nargs=-1)
-@click.option("--model", help="Model file.  [the shipped gcn.pt]")
+@click.option("--model", help="Model file.  [the shipped default]")
 @click.option("--skim", "skims", multiple=True, help="Skim; repeatable.  [all]")
 @click.option("--all-events", is_flag=True, help="The model never saw these files.")
 @click.option("--t-s", default=100.0, show_default=True, help="In units of t_g.")
