@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from smartfilter.events import Events
     from smartfilter.io import EventSource
 
-__all__ = ["ScoreRun", "ScoreTask", "score_files"]
+__all__ = ["EVENTS_PER_CHUNK", "ScoreRun", "ScoreTask", "score_files"]
+
+EVENTS_PER_CHUNK = 10_000
+"""Events read and scored at once: 30 MB, and one more chunk is read ahead."""
 
 
 @dataclass(frozen=True)

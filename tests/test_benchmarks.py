@@ -210,6 +210,13 @@ def test_memory_rows_come_from_processes_of_their_own(load):
         module.run_command("score", "nosuchfile.root")
 
 
+def test_memory_of_a_run_is_not_that_of_the_process_that_measures(load):
+    """Linux hands the largest resident set on to a process that is started directly."""
+    ballast = np.ones(60_000_000)  # 480 MB
+    assert load("memory_and_start").run_command("--help").megabytes < 200.0
+    assert ballast[-1] == 1.0
+
+
 def test_gpu_command_without_gpu_says_so(load, monkeypatch):
     module = load("gpu_speed")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

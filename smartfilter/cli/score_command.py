@@ -135,7 +135,7 @@ def command(
     from smartfilter.decision import DecisionSettings
     from smartfilter.distributed import open_workers
     from smartfilter.io import open_events
-    from smartfilter.score_files import score_files
+    from smartfilter.score_files import EVENTS_PER_CHUNK, score_files
     from smartfilter.scoring import Scorer
     from smartfilter.working_point_file import read_working_point, use_working_point
 
@@ -157,7 +157,9 @@ def command(
         point = read_working_point(working_point)
         point.require_match(names, scorer.digest)
         settings = use_working_point(settings, point)
-    source = open_events(files, skip_bad_files=skip_bad_files)
+    source = open_events(
+        files, chunk_size=EVENTS_PER_CHUNK, skip_bad_files=skip_bad_files
+    )
     with (
         stop_on_sigterm(),
         open_workers(n_workers, scheduler) as workers,
