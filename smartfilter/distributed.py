@@ -196,6 +196,7 @@ class DaskWorkers(Workers):
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Generator[tuple[Item, Result]]:
+        """Yield each item with its result, in order, see `Workers.map`."""
         waiting: deque[tuple[Item, Any]] = deque()
         cloudpickle, call_packed = import_module("cloudpickle"), _make_opener()
         with _translating(self._client):
