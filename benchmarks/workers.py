@@ -1,10 +1,13 @@
-"""Throughput of workers: events per second of one process and of several.
+"""Throughput of workers: events per second of several, of one, and of this process.
 
-Scores the same files with one process and with a local Dask cluster, in turns, and compares
-the rows. Starting the workers and loading the model are apart. One JSON document and one
-table; exit code 1 if the rows differ.
+Scores and simulates the same files with two workers of a local Dask cluster, with a cluster
+of one, and in this process without Dask, in turns, and compares the rows. The ratio that
+counts is that of two workers to one; that to this process is beside it. Starting the
+workers and loading the model are apart. One JSON document and one table, with the
+processor time of this process and of its workers, which says what bounds the ratio; exit
+code 1 if the rows differ. Takes five minutes on two cores.
 
-    python benchmarks/workers.py -o output/workers.json
+    python benchmarks/workers.py -o benchmarks/results/workers.json
 """
 
 from __future__ import annotations
@@ -13,32 +16,40 @@ import argparse
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import psutil
 
 from smartfilter import Scorer, open_events
+from smartfilter.cluster import START_SECONDS, connect
 from smartfilter.decision import DecisionSettings
-from smartfilter.distributed import open_workers
+from smartfilter.distributed import DaskWorkers, open_workers
 from smartfilter.io import MdstWriter, read_scores
+from smartfilter.model_file import find_model
 from smartfilter.pipeline.generator import Generator
 from smartfilter.pipeline.simulate_files import SimulationTask, simulate_files
-from smartfilter.score_files import score_files
+from smartfilter.score_files import EVENTS_PER_CHUNK, score_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from smartfilter.distributed import Workers
 
 TARGET = 1.7
 """Throughput of two workers over that of one."""
 
-CHUNKS = {"score": 20_000, "simulate": 2_000}
-"""Events per chunk, as the commands have them."""
+HERE = 0
+"""Stands for this process in place of a number of workers."""
+
+SIMULATED_PER_CHUNK = 2_000
+"""Events per chunk of ``simulate``, as the command has it."""
 
 
 def make_files(folder: Path, n_files: int, n_events: int) -> list[Path]:
@@ -52,11 +63,13 @@ def make_files(folder: Path, n_files: int, n_events: int) -> list[Path]:
     return files
 
 
-def run_score(files: Sequence[Path], output: Path, workers: Workers) -> None:
+def run_score(
+    files: Sequence[Path], output: Path, workers: Workers, *, model: str
+) -> None:
     """Score files into a score file, as the command does."""
-    scorer = Scorer(device="cpu")
+    scorer = Scorer(find_model(model), device="cpu")
     score_files(
-        open_events(files, chunk_size=CHUNKS["score"]),
+        open_events(files, chunk_size=EVENTS_PER_CHUNK),
         scorer=scorer,
         settings=DecisionSettings.for_each_type(scorer.info, mode="sample"),
         workers=workers,
@@ -70,7 +83,7 @@ def run_score(files: Sequence[Path], output: Path, workers: Workers) -> None:
 def run_simulate(files: Sequence[Path], output: Path, workers: Workers) -> None:
     """Simulate files with the mock detector, as the command does."""
     simulate_files(
-        open_events(files, chunk_size=CHUNKS["simulate"]),
+        open_events(files, chunk_size=SIMULATED_PER_CHUNK),
         output,
         task=SimulationTask(),
         workers=workers,
@@ -79,40 +92,100 @@ def run_simulate(files: Sequence[Path], output: Path, workers: Workers) -> None:
     )
 
 
-RUNS: dict[str, Callable[[Sequence[Path], Path, Workers], None]] = {
-    "score": run_score,
-    "simulate": run_simulate,
-}
+class Command(NamedTuple):
+    """What is measured, on files of how many events each."""
+
+    name: str
+    run: Callable[[Sequence[Path], Path, Workers], None]
+    n_events: int
+
+
+@contextmanager
+def open_pool(n_workers: int) -> Iterator[Workers]:
+    """Provide a cluster of so many workers, also of one, or this process."""
+    if n_workers == HERE:
+        with open_workers() as here:
+            yield here
+        return
+    with connect(n_workers, None) as client:
+        yield DaskWorkers(client, START_SECONDS)
+
+
+class Clock:
+    """Wall clock, and processor time of this process and of those that it started."""
+
+    def __init__(self) -> None:
+        self._start = self._look()
+
+    def read(self) -> tuple[float, float, float]:
+        """Return the seconds of all three since it was made."""
+        begin, end = self._start, self._look()
+        return (end[0] - begin[0], end[1] - begin[1], end[2] - begin[2])
+
+    @staticmethod
+    def _look() -> tuple[float, float, float]:
+        others = 0.0
+        for process in psutil.Process().children(recursive=True):
+            used = process.cpu_times()
+            others += used.user + used.system
+        return time.perf_counter(), time.process_time(), others
 
 
 def measure(
-    name: str, files: Sequence[Path], folder: Path, n_workers: int, repeats: int
+    command: Command, folder: Path, n_files: int, n_workers: int, repeats: int
 ) -> dict[str, Any]:
-    """Return events per second of one process and of the workers."""
-    n_events = open_events(files).n_events
-    run = RUNS[name]
-    seconds: dict[int, list[float]] = {1: [], n_workers: []}
-    outputs = {n: folder / f"{name}-{n}.parquet" for n in seconds}
+    """Return events per second of this process, of one worker and of several."""
+    files = make_files(folder, n_files, command.n_events)
+    seconds: dict[int, list[tuple[float, float, float]]]
+    seconds = {HERE: [], 1: [], n_workers: []}
+    outputs = {n: folder / f"{n}.parquet" for n in seconds}
     with ExitStack() as stack:
-        pools = {n: stack.enter_context(open_workers(n)) for n in seconds}
+        pools = {n: stack.enter_context(open_pool(n)) for n in seconds}
         for n, pool in pools.items():  # model, kernels and file cache
-            run(files[: 2 * n], outputs[n], pool)
-        for _ in range(repeats):
-            for n, pool in pools.items():
-                start = time.perf_counter()
-                run(files, outputs[n], pool)
-                seconds[n].append(time.perf_counter() - start)
-    rates = {n: n_events / np.array(times) for n, times in seconds.items()}
-    ratios = rates[n_workers] / rates[1]
+            command.run(files[: max(1, n)], outputs[n], pool)
+        for turn in range(repeats):
+            for n in np.roll(list(pools), turn).tolist():
+                clock = Clock()
+                command.run(files, outputs[n], pools[n])
+                seconds[n].append(clock.read())
+                print(
+                    f"{command.name}, round {turn + 1} of {repeats}: "
+                    f"{name_pool(n)} {seconds[n][-1][0]:.1f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    n_all = n_files * command.n_events
+    rates = {n: n_all / np.array(times)[:, 0] for n, times in seconds.items()}
     return {
-        "command": name,
-        "n_events": n_events,
+        "command": command.name,
+        "n_events": n_all,
         "n_workers": n_workers,
-        "events_per_second": {str(n): quartiles(values) for n, values in rates.items()},
-        "ratio": quartiles(ratios),
+        "events_per_second": {name_pool(n): quartiles(v) for n, v in rates.items()},
+        "ratio": quartiles(rates[n_workers] / rates[1]),
+        "ratio_to_process": quartiles(rates[n_workers] / rates[HERE]),
         "target": TARGET if n_workers == 2 else None,
-        "same_rows": have_same_rows(name, *outputs.values()),
+        "seconds": {
+            name_pool(n): dict(
+                zip(
+                    ("wall", "processor_here", "processor_workers"),
+                    np.median(times, axis=0).tolist(),
+                    strict=True,
+                )
+            )
+            for n, times in seconds.items()
+        },
+        "same_rows": all(
+            have_same_rows(command.name, outputs[HERE], outputs[n])
+            for n in (1, n_workers)
+        ),
     }
+
+
+def name_pool(n_workers: int) -> str:
+    """Return what the results call it."""
+    if n_workers == HERE:
+        return "process"
+    return "1 worker" if n_workers == 1 else f"{n_workers} workers"
 
 
 def quartiles(values: Any) -> dict[str, float]:
@@ -123,7 +196,7 @@ def quartiles(values: Any) -> dict[str, float]:
 
 def have_same_rows(name: str, first: Path, second: Path) -> bool:
     """Whether both files hold the same, to the last bit."""
-    if name == "score":
+    if name.startswith("score"):
         tables = read_scores(first), read_scores(second)
         return all(
             np.array_equal(column, tables[1][key], equal_nan=column.dtype.kind == "f")
@@ -147,14 +220,25 @@ def describe_machine() -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> str:
     """Return a row of the table."""
-    rates = result["events_per_second"]
-    one, many = (rates[n]["median"] for n in ("1", str(result["n_workers"])))
-    ratio = result["ratio"]
-    spread = f"{ratio['lower']:.2f} to {ratio['upper']:.2f}"
+    rates, seconds = result["events_per_second"], result["seconds"]
+    spread = "{median:6.2f} ({lower:.2f} to {upper:.2f})".format
+    many = seconds[name_pool(result["n_workers"])]
+    used = f"{many['processor_here']:.1f} + {many['processor_workers']:.1f}"
     return (
-        f"{result['command']:10}{result['n_events']:>10,}{one:>12,.0f}{many:>12,.0f}"
-        f"{ratio['median']:>8.2f}  ({spread})  "
-        f"{'same' if result['same_rows'] else 'DIFFERENT'}"
+        f"{result['command']:15}{result['n_events']:>8,}"
+        + "".join(f"{rate['median']:>11,.0f}" for rate in rates.values())
+        + f"{spread(**result['ratio']):>22}{spread(**result['ratio_to_process']):>22}"
+        + f"{many['wall']:>8.1f}{used:>12}  "
+        + ("same" if result["same_rows"] else "DIFFERENT")
+    )
+
+
+def show_head(n_workers: int) -> str:
+    """Return the head of the table; rates in events/s, times in s."""
+    return (
+        f"{'command':15}{'events':>8}{'process':>11}{'1 worker':>11}"
+        f"{name_pool(n_workers):>11}{'to 1 worker':>22}{'to the process':>22}"
+        f"{'wall':>8}{'here + them':>12}  rows"
     )
 
 
@@ -163,26 +247,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--files", type=int, default=8)
-    parser.add_argument("--events", type=int, default=20_000, help="per file")
+    parser.add_argument(
+        "--events", type=int, default=20_000, help="per file; half of it for subtree"
+    )
     parser.add_argument("--simulated", type=int, default=2_000, help="events per file")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    machine = describe_machine()
-    results = []
-    print(
-        f"{'command':10}{'events':>10}{'1, ev/s':>12}{options.workers:>6}, ev/s"
-        f"{'ratio':>8}  (quartiles)     rows"
+    if options.workers < 2:
+        parser.error("--workers: expected at least 2")
+    commands = (
+        Command("score, gcn", partial(run_score, model="gcn"), options.events),
+        Command(
+            "score, subtree", partial(run_score, model="subtree"), options.events // 2
+        ),
+        Command("simulate", run_simulate, options.simulated),
     )
+    machine, results = describe_machine(), []
+    print(show_head(options.workers), flush=True)
     with tempfile.TemporaryDirectory(prefix="smartfilter-workers-") as name:
-        for command, n_events in (
-            ("score", options.events),
-            ("simulate", options.simulated),
-        ):
-            folder = Path(name) / command
+        for number, command in enumerate(commands):
+            folder = Path(name) / str(number)
             folder.mkdir()
-            files = make_files(folder, options.files, n_events)
-            result = measure(command, files, folder, options.workers, options.repeats)
+            result = measure(
+                command, folder, options.files, options.workers, options.repeats
+            )
             results.append(result)
             print(show(result), flush=True)
     document = {"machine": machine, "target": TARGET, "results": results}

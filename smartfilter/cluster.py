@@ -34,21 +34,11 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 one ends the others."""
 
 _LEAN = {
-    "distributed.nanny.pre-spawn-environ": {
-        "OMP_NUM_THREADS": 1,
-        "MKL_NUM_THREADS": 1,
-        "OPENBLAS_NUM_THREADS": 1,
-    },
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
 }
-"""Settings of local clusters that leave the cores to the work.
-
-Dask's own environment of workers holds ``MALLOC_TRIM_THRESHOLD_`` as well: with that, glibc
-takes the pages of every batch from the system anew, and a worker needs 1.7 (``gcn``) to 2.8
-times (``subtree``) the processor time. The others are looks at itself, 50 a second by default.
-"""
+"""Settings that leave the cores to the work: Dask looks at itself 50 times a second."""
 
 _CONNECT_SECONDS = 20
 

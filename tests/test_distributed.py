@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from smartfilter import cluster, distributed
@@ -154,6 +156,21 @@ def test_map_works_elsewhere_in_processes_of_one_thread(two_workers):
     pids = {pid for _, pid in two_workers.map(sleep_and_tell, [0.1] * 8)}
     assert os.getpid() not in pids
     assert len(pids) == 2
+
+
+def count_page_faults(n_bytes: int) -> int:
+    """Return how often memory that is taken and given back comes from the system."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(n_bytes, dtype=np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_map_elsewhere_takes_memory_from_the_system_once(two_workers):
+    """Dask's setting for workers takes all of it anew for every array."""
+    pages = 4_000_000 // resource.getpagesize()
+    faults = [n for _, n in two_workers.map(count_page_faults, [4_000_000] * 6)]
+    assert max(faults) < 5 * pages
 
 
 def test_map_gives_the_work_of_a_lost_worker_to_others(two_workers, tmp_path):
