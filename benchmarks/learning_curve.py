@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from smartfilter.training.config import TrainingConfig
 
+_DATA = ("n_generated", "retention_rate", "n_events", "n_passing")
+
 STEP_EVENTS = 600_000
 """Events that each training sees, again and again where there are fewer."""
 
@@ -297,7 +299,7 @@ def command(
         "width": width,
         "limit": limit,
         "step_events": STEP_EVENTS,
-        "data": data,
+        "data": {name: value for name, value in data.items() if name in _DATA},
         "rows": sorted(rows, key=lambda r: (r["training_events"], r["n_units"])),
     }
     write_json(document, output / "learning_curve.json")
