@@ -71,6 +71,8 @@ def import_dask() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingPackageError("distributed", "dask") from error
     logging.getLogger("distributed").setLevel(logging.ERROR)
+    # Callbacks that an interruption cuts short: what matters is an error of the client, too.
+    logging.getLogger("tornado").setLevel(logging.CRITICAL)
     return packages
 
 
