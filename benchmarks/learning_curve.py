@@ -223,7 +223,8 @@ def _draw_sizes(axes: Axes, document: dict[str, Any]) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("parameters")
     axes.set_ylabel("speedup of a threshold (A)")
-    axes.legend()
+    axes.margins(y=0.3)
+    axes.legend(ncols=2, loc="lower right")
 
 
 def make_result_table(document: dict[str, Any]) -> Any:
