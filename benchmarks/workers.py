@@ -111,6 +111,9 @@ def open_pool(n_workers: int) -> Iterator[Workers]:
         yield DaskWorkers(client, START_SECONDS)
 
 
+Pools = dict[int, "Workers"]
+
+
 class Clock:
     """Wall clock, and processor time of this process and of those that it started."""
 
@@ -132,28 +135,26 @@ class Clock:
 
 
 def measure(
-    command: Command, folder: Path, n_files: int, n_workers: int, repeats: int
+    command: Command, folder: Path, n_files: int, pools: Pools, repeats: int
 ) -> dict[str, Any]:
     """Return events per second of this process, of one worker and of several."""
     files = make_files(folder, n_files, command.n_events)
-    seconds: dict[int, list[tuple[float, float, float]]]
-    seconds = {HERE: [], 1: [], n_workers: []}
-    outputs = {n: folder / f"{n}.parquet" for n in seconds}
-    with ExitStack() as stack:
-        pools = {n: stack.enter_context(open_pool(n)) for n in seconds}
-        for n, pool in pools.items():  # model, kernels and file cache
-            command.run(files[: max(1, n)], outputs[n], pool)
-        for turn in range(repeats):
-            for n in np.roll(list(pools), turn).tolist():
-                clock = Clock()
-                command.run(files, outputs[n], pools[n])
-                seconds[n].append(clock.read())
-                print(
-                    f"{command.name}, round {turn + 1} of {repeats}: "
-                    f"{name_pool(n)} {seconds[n][-1][0]:.1f} s",
-                    file=sys.stderr,
-                    flush=True,
-                )
+    seconds: dict[int, list[tuple[float, float, float]]] = {n: [] for n in pools}
+    outputs = {n: folder / f"{n}.parquet" for n in pools}
+    for n, pool in pools.items():  # model, kernels and file cache
+        command.run(files[: max(1, n)], outputs[n], pool)
+    for turn in range(repeats):
+        for n in np.roll(list(pools), turn).tolist():
+            clock = Clock()
+            command.run(files, outputs[n], pools[n])
+            seconds[n].append(clock.read())
+            print(
+                f"{command.name}, round {turn + 1} of {repeats}: "
+                f"{name_pool(n)} {seconds[n][-1][0]:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    n_workers = max(pools)
     n_all = n_files * command.n_events
     rates = {n: n_all / np.array(times)[:, 0] for n, times in seconds.items()}
     return {
@@ -175,8 +176,7 @@ def measure(
             for n, times in seconds.items()
         },
         "same_rows": all(
-            have_same_rows(command.name, outputs[HERE], outputs[n])
-            for n in (1, n_workers)
+            have_same_rows(command.name, outputs[HERE], outputs[n]) for n in pools
         ),
     }
 
@@ -250,7 +250,7 @@ def main() -> int:
     parser.add_argument(
         "--events", type=int, default=20_000, help="per file; half of it for subtree"
     )
-    parser.add_argument("--simulated", type=int, default=2_000, help="events per file")
+    parser.add_argument("--simulated", type=int, default=1_500, help="events per file")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
@@ -265,13 +265,17 @@ def main() -> int:
     )
     machine, results = describe_machine(), []
     print(show_head(options.workers), flush=True)
-    with tempfile.TemporaryDirectory(prefix="smartfilter-workers-") as name:
+    with ExitStack() as stack:
+        name = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="smartfilter-workers-")
+        )
+        pools = {
+            n: stack.enter_context(open_pool(n)) for n in (HERE, 1, options.workers)
+        }
         for number, command in enumerate(commands):
             folder = Path(name) / str(number)
             folder.mkdir()
-            result = measure(
-                command, folder, options.files, options.workers, options.repeats
-            )
+            result = measure(command, folder, options.files, pools, options.repeats)
             results.append(result)
             print(show(result), flush=True)
     document = {"machine": machine, "target": TARGET, "results": results}
