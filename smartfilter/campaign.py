@@ -6,7 +6,6 @@ beside the output as they are finished, and joined when all are there.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import signal
 import threading
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from smartfilter.distributed import Staged
 from smartfilter.errors import InputError
+from smartfilter.heap import release_memory
 from smartfilter.io.parts import Part
 
 if TYPE_CHECKING:
@@ -204,19 +204,8 @@ def run_pieces(
                 report(document)
             tell(piece.n_events)
     campaign.finished.sort(key=lambda piece: piece.key)
-    _release_memory()
+    release_memory()  # 40 MB before the parts are joined
     return campaign
-
-
-def _release_memory() -> None:
-    """Give the system what is free of this process's memory, where glibc can.
-
-    Between the work on the chunks and the joining of the parts: glibc keeps what chunks
-    took, in pieces that the other sizes of the joining do not fit into (40 MB).
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 @contextmanager

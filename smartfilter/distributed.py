@@ -7,9 +7,7 @@ gives its items to others.
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -32,6 +30,7 @@ from smartfilter.errors import (
     SmartFilterError,
     UsageError,
 )
+from smartfilter.heap import keep_memory
 from smartfilter.prefetch import read_ahead
 
 if TYPE_CHECKING:
@@ -147,27 +146,12 @@ class _Outcome(Generic[Result]):
         return result
 
 
-def _keep_memory() -> None:
-    """Let glibc keep what batches give back, also where Dask forbids it.
-
-    Dask starts workers with ``MALLOC_TRIM_THRESHOLD_``, and every batch takes its pages
-    from the system anew: a worker needs 1.7 (``gcn``) to 2.8 times (``subtree``) the
-    processor time. The values are those that glibc comes to by itself on 64 bit
-    (``mallopt(3)``, ``DEFAULT_MMAP_THRESHOLD_MAX`` and twice that).
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None and "MALLOC_TRIM_THRESHOLD_" in os.environ:
-        trim_threshold, mmap_threshold = -1, -3
-        mallopt(mmap_threshold, 32 << 20)
-        mallopt(trim_threshold, 64 << 20)
-
-
 def _call(function: Callable[[Item], Result], item: Item) -> _Outcome[Result]:
     """Work on one item, on a worker."""
     import pyarrow as pa
 
     pa.set_cpu_count(1)
-    _keep_memory()
+    keep_memory()
     try:
         return _Outcome(function(item))
     except SmartFilterError as error:
