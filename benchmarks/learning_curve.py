@@ -25,7 +25,7 @@ from comparison_runs import (
     prepare_data,
     write_json,
 )
-from network_comparison import Numbers
+from network_comparison import Numbers, folder_option
 from rich.console import Console
 
 from smartfilter.cli.terminal import make_table, show_progress
@@ -262,13 +262,7 @@ def make_result_table(document: dict[str, Any]) -> Any:
 @click.option("--failing-share", type=float, default=0.08, show_default=True)
 @click.option("--limit", type=Numbers(float), help="AUC,AUC that no network exceeds.")
 @click.option("--figure", type=click.Path(path_type=Path), help="OUT.png")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("output/networks"),
-    show_default=True,
-)
+@folder_option
 def command(
     files: tuple[str, ...],
     config: str,

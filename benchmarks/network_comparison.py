@@ -88,6 +88,15 @@ class Numbers(click.ParamType):
             self.fail(f"expected numbers and commas, got '{value}'", param, ctx)
 
 
+folder_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("output/networks"),
+    show_default=True,
+)
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="DATA...")
 @click.option("--skim", default="feiHadronicB0", show_default=True)
@@ -131,13 +140,7 @@ class Numbers(click.ParamType):
 @click.option("--epochs", type=click.IntRange(min=1), default=300, show_default=True)
 @click.option("--patience", type=click.IntRange(min=1), default=6, show_default=True)
 @click.option("--max-events", type=click.IntRange(min=1), help="To read.  [all]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("output/networks"),
-    show_default=True,
-)
+@folder_option
 def command(
     files: tuple[str, ...],
     seeds: tuple[int, ...],

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,11 +13,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from smartfilter import run_record
 from smartfilter.cli.terminal import make_table
 from smartfilter.errors import SmartFilterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -170,34 +169,12 @@ class Row:
 def describe_machine() -> dict[str, Any]:
     """Return what the numbers depend on."""
     return {
-        "cpu": _read_cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
-        ),
-        "load": os.getloadavg(),
-        "system": platform.platform(),
+        **run_record.describe_machine(),
         "python": platform.python_version(),
         "torch_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: _find_version(name) for name in _PACKAGES},
+        "packages": dict.fromkeys(_PACKAGES) | run_record.list_versions(_PACKAGES),
     }
-
-
-def _read_cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor()
-
-
-def _find_version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @dataclass

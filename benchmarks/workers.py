@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -26,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import psutil
+from record import describe_machine
 
 from smartfilter import Scorer, open_events
 from smartfilter.cluster import START_SECONDS, connect
@@ -203,19 +202,6 @@ def have_same_rows(name: str, first: Path, second: Path) -> bool:
             for key, column in tables[0].columns.items()
         )
     return first.read_bytes() == second.read_bytes()
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return what the times depend on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "system": platform.platform(),
-    }
 
 
 def show(result: dict[str, Any]) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,27 +24,14 @@ Load = Callable[[str], Any]
 
 
 @pytest.fixture(scope="module")
-def load(project_root: Path) -> Iterator[Load]:
-    """Return a function that imports a file of the benchmarks."""
-    folder = str(project_root / "benchmarks")
-    before = set(sys.modules)
-    sys.path.insert(0, folder)
-    yield importlib.import_module
-    sys.path.remove(folder)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(folder):
-            del sys.modules[name]
+def events(load_benchmark: Load) -> Any:
+    return load_benchmark("samples").make_events(60)
 
 
 @pytest.fixture(scope="module")
-def events(load: Load) -> Any:
-    return load("samples").make_events(60)
-
-
-@pytest.fixture(scope="module")
-def event_file(load: Load, events: Any, tmp_path_factory: Any) -> Path:
+def event_file(load_benchmark: Load, events: Any, tmp_path_factory: Any) -> Path:
     path = tmp_path_factory.mktemp("events") / "events.root"
-    result: Path = load("samples").write_events(path, events, 150)
+    result: Path = load_benchmark("samples").write_events(path, events, 150)
     return result
 
 
@@ -67,8 +52,8 @@ def test_samples_file_repeats_the_events_under_new_numbers(event_file, events):
     np.testing.assert_array_equal(found["px"][: events.n_particles], events["px"])
 
 
-def test_padded_events_are_those_of_the_preparation(load, events):
-    padded, graph = load("padded"), prepare(events)
+def test_padded_events_are_those_of_the_preparation(load_benchmark, events):
+    padded, graph = load_benchmark("padded"), prepare(events)
     words = load_vocabulary("smart_background")
     position = 0
     for batch in padded.iterate_batches(events, words, 7):
@@ -88,10 +73,10 @@ def test_padded_events_are_those_of_the_preparation(load, events):
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_rivals_give_the_same_logits(load, events, tmp_path, residual):
-    module = load("network_speed")
+def test_rivals_give_the_same_logits(load_benchmark, events, tmp_path, residual):
+    module = load_benchmark("network_speed")
     settings = {"n_units": 8, "residual": residual, "n_skims": 3}
-    network, info = load("samples").make_network(events, **settings)
+    network, info = load_benchmark("samples").make_network(events, **settings)
     info = replace(info, skims=info.skims[:3])
     found = module.make_contestants(events, network, info, tmp_path)
     logits = {name: score() for name, score in found.items()}
@@ -104,11 +89,13 @@ def test_rivals_give_the_same_logits(load, events, tmp_path, residual):
         module._require_equal(logits)
 
 
-def test_lab_course_chain_writes_our_logits(load, events, event_file, tmp_path):
+def test_lab_course_chain_writes_our_logits(
+    load_benchmark, events, event_file, tmp_path
+):
     import pyarrow.parquet as pq
 
-    model = load("samples").make_model(tmp_path / "m.pt", events, n_units=8)
-    chain = load("score_speed")
+    model = load_benchmark("samples").make_model(tmp_path / "m.pt", events, n_units=8)
+    chain = load_benchmark("score_speed")
     network, info = chain.load_module(model)
     chain.score_file(event_file, network, info.vocabulary, tmp_path / "lab.parquet")
     theirs = pq.read_table(tmp_path / "lab.parquet")
@@ -123,8 +110,8 @@ def test_lab_course_chain_writes_our_logits(load, events, event_file, tmp_path):
     assert chain.read_columns(event_file) == 150
 
 
-def test_quartiles_are_those_of_sorted_numbers(load):
-    found = load("record").Quartiles.of([5.0, 1.0, 4.0, 2.0, 3.0])
+def test_quartiles_are_those_of_sorted_numbers(load_benchmark):
+    found = load_benchmark("record").Quartiles.of([5.0, 1.0, 4.0, 2.0, 3.0])
     assert found == (2.0, 3.0, 4.0)
     assert str(found) == "3 (2-4)"
 
@@ -140,8 +127,8 @@ def test_quartiles_are_those_of_sorted_numbers(load):
         ("measured", "at most", 99.0, "missed"),
     ],
 )
-def test_row_verdict_and_json(load, of, sense, value, verdict):
-    record = load("record")
+def test_row_verdict_and_json(load_benchmark, of, sense, value, verdict):
+    record = load_benchmark("record")
     seconds = {"ours": np.array([1.0, 1.0]), "theirs": np.array([2.0, 2.0])}
     limit = record.Limit(of, sense, value)
     row = record.compare("speed", 100, seconds, "ours", "theirs", limit)
@@ -154,17 +141,17 @@ def test_row_verdict_and_json(load, of, sense, value, verdict):
     assert record.Row.from_json(document) == row
 
 
-def test_row_without_target_has_no_verdict(load):
-    record = load("record")
+def test_row_without_target_has_no_verdict(load_benchmark):
+    record = load_benchmark("record")
     row = record.Row("x", "s", record.Quartiles(1.0, 1.0, 1.0))
     assert row.verdict == ""
     assert record.Row.from_json(row.to_json()) == row
 
 
-def test_time_in_turn_runs_all_in_each_round_another_first(load):
+def test_time_in_turn_runs_all_in_each_round_another_first(load_benchmark):
     calls: list[str] = []
     contestants = {name: lambda n=name: calls.append(n) for name in "abc"}
-    seconds = load("record").time_in_turn(contestants, 4, warm_up=2)
+    seconds = load_benchmark("record").time_in_turn(contestants, 4, warm_up=2)
     assert "".join(calls) == "abcabc" + "abc" + "bca" + "cab" + "abc"
     assert {name: len(found) for name, found in seconds.items()} == dict.fromkeys(
         "abc", 4
@@ -182,10 +169,10 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_prints_and_writes_its_table(load, tmp_path, name):
+def test_command_prints_and_writes_its_table(load_benchmark, tmp_path, name):
     options = [option.format(folder=tmp_path) for option in COMMANDS[name]]
     path = tmp_path / "new" / "out.json"
-    output = run(load(name), *options, "-o", str(path))
+    output = run(load_benchmark(name), *options, "-o", str(path))
     document = json.loads(path.read_text())
     assert document["rows"]
     assert document["machine"]["cores"] >= 1
@@ -199,8 +186,8 @@ def test_command_prints_and_writes_its_table(load, tmp_path, name):
         assert [len(points) for points in document["details"].values()] == [4, 6, 4]
 
 
-def test_memory_rows_come_from_processes_of_their_own(load):
-    module = load("memory_and_start")
+def test_memory_rows_come_from_processes_of_their_own(load_benchmark):
+    module = load_benchmark("memory_and_start")
     rows = module.measure_memory(n_events=200, few=50)
     assert rows[0].measured.median > 50.0
     assert rows[0].ratio.median == pytest.approx(
@@ -210,21 +197,21 @@ def test_memory_rows_come_from_processes_of_their_own(load):
         module.run_command("score", "nosuchfile.root")
 
 
-def test_memory_of_a_run_is_not_that_of_the_process_that_measures(load):
+def test_memory_of_a_run_is_not_that_of_the_process_that_measures(load_benchmark):
     """Linux hands the largest resident set on to a process that is started directly."""
     ballast = np.ones(60_000_000)  # 480 MB
-    assert load("memory_and_start").run_command("--help").megabytes < 200.0
+    assert load_benchmark("memory_and_start").run_command("--help").megabytes < 200.0
     assert ballast[-1] == 1.0
 
 
-def test_gpu_command_without_gpu_says_so(load, monkeypatch):
-    module = load("gpu_speed")
+def test_gpu_command_without_gpu_says_so(load_benchmark, monkeypatch):
+    module = load_benchmark("gpu_speed")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert module.SKIPPED in run(module)
 
 
-def test_gpu_measurement_on_the_cpu_finds_equal_logits(load, tmp_path):
-    report = load("gpu_speed").measure(20, 1, device="cpu")
+def test_gpu_measurement_on_the_cpu_finds_equal_logits(load_benchmark, tmp_path):
+    report = load_benchmark("gpu_speed").measure(20, 1, device="cpu")
     [found] = report.details["logits: cpu against CPU"]
     assert found == {"largest difference": 0.0, "other decisions": 0}
     assert [row["precision"] for row in report.details["reduced precision against CPU"]]
@@ -232,8 +219,8 @@ def test_gpu_measurement_on_the_cpu_finds_equal_logits(load, tmp_path):
     assert report.rows[0].verdict in ("met", "missed")
 
 
-def test_gpu_logits_that_differ_are_an_error(load):
-    module = load("gpu_speed")
+def test_gpu_logits_that_differ_are_an_error(load_benchmark):
+    module = load_benchmark("gpu_speed")
     logits = np.array([[0.5, -1.0]], dtype=np.float32)
     found = module.compare_logits(logits, logits + np.float32(5e-5))
     assert found["largest difference"] == pytest.approx(5e-5, rel=0.1)
@@ -244,9 +231,9 @@ def test_gpu_logits_that_differ_are_an_error(load):
         module.compare_logits(logits, logits * np.float32("nan"))
 
 
-def test_render_table_holds_every_row_and_verdict(load, tmp_path):
-    module = load("run_all")
-    run(load("preparation_speed"), "--events", "20", "--rounds", "1", "-o",
+def test_render_table_holds_every_row_and_verdict(load_benchmark, tmp_path):
+    module = load_benchmark("run_all")
+    run(load_benchmark("preparation_speed"), "--events", "20", "--rounds", "1", "-o",
         str(tmp_path / "preparation.json"))  # fmt: skip
     document = json.loads((tmp_path / "preparation.json").read_text())
     text = module.render_table(tmp_path)

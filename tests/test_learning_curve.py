@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module("learning_curve")
-    sys.path.remove(str(BENCHMARKS))
+def benchmark(load_benchmark):
+    return load_benchmark("learning_curve")
 
 
 def test_points_see_as_many_events_whatever_they_draw_from(benchmark):

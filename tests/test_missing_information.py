@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from smartfilter.events import PARTICLE_COLUMNS, Events
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module("missing_information")
-    sys.path.remove(str(BENCHMARKS))
+def benchmark(load_benchmark):
+    return load_benchmark("missing_information")
 
 
 def make_events(rows: list[tuple[int, int, tuple[float, ...]]]) -> Events:

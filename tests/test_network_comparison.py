@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,8 @@ SKIM = "feiHadronicB0"
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module("network_comparison")
-    sys.path.remove(str(BENCHMARKS))
+def benchmark(load_benchmark):
+    return load_benchmark("network_comparison")
 
 
 def invoke(benchmark, labelled_file, output, *more):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,12 @@ from click.testing import CliRunner
 
 from smartfilter.cli import cli
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 N_EVENTS, N_REPEATS = 40_000, 16
 
 
 @pytest.fixture(scope="module")
-def estimates() -> Any:
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module("pass_probability")
-    sys.path.remove(str(BENCHMARKS))
+def estimates(load_benchmark: Any) -> Any:
+    return load_benchmark("pass_probability")
 
 
 def draw_beta(rng: np.random.Generator) -> tuple[Any, Any]:

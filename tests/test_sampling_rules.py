@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +17,9 @@ SKIM = "feiHadronicB0"
 
 
 @pytest.fixture(scope="module")
-def load(project_root: Path) -> Any:
-    """Return a function that imports a benchmark."""
-    folder = str(project_root / "benchmarks")
-    sys.path.insert(0, folder)
-    yield importlib.import_module
-    sys.path.remove(folder)
-
-
-@pytest.fixture(scope="module")
-def rules(load) -> Any:
+def rules(load_benchmark) -> Any:
     """Return the benchmark as a module."""
-    return load("sampling_rules")
+    return load_benchmark("sampling_rules")
 
 
 def test_sampling_rules_of_drawn_scores_put_one_probability_first(rules, tmp_path):
@@ -46,10 +35,10 @@ def test_sampling_rules_of_drawn_scores_put_one_probability_first(rules, tmp_pat
     assert "official draws, as shipped" not in found
 
 
-def test_sampling_rules_speedups_are_formula_c_by_counting(load):
+def test_sampling_rules_speedups_are_formula_c_by_counting(load_benchmark):
     rng = np.random.default_rng(1)
-    comparison = load("sampling_comparison")
-    sample = load("sampling_events").draw_sample(500, 0.5, 3)
+    comparison = load_benchmark("sampling_comparison")
+    sample = load_benchmark("sampling_events").draw_sample(500, 0.5, 3)
     weight, simulated = rng.uniform(0.1, 1, (500, 4)), rng.uniform(0.1, 1, 500)
     p = comparison.Probabilities(weight, simulated)
     costs = comparison.Costs(50.0, 0.5, 100.0)
@@ -78,8 +67,8 @@ def test_sampling_rules_on_labelled_events_use_the_model(rules, tmp_path, count_
     assert "official draws, as shipped" in result.output
 
 
-def test_sampling_rules_leave_out_skims_that_one_half_cannot_fit(load):
-    events = load("sampling_events")
+def test_sampling_rules_leave_out_skims_that_one_half_cannot_fit(load_benchmark):
+    events = load_benchmark("sampling_events")
     passes = np.zeros((6, 5))
     passes[:, 0] = [1, 0, 0, 1, 0, 0]  # in both halves
     passes[3:, 1] = [1, 1, 0]  # in the second half alone
@@ -101,8 +90,10 @@ def test_sampling_rules_leave_out_skims_that_one_half_cannot_fit(load):
         events.leave_out_poor(poor, np.arange(6) < 3)
 
 
-def test_sampling_rules_say_which_skim_nobody_passes(rules, load, monkeypatch):
-    sample = load("sampling_events").draw_sample(4000, 0.5, 3)
+def test_sampling_rules_say_which_skim_nobody_passes(
+    rules, load_benchmark, monkeypatch
+):
+    sample = load_benchmark("sampling_events").draw_sample(4000, 0.5, 3)
     sample.passes[:, sample.skims.index("BtoPi0Pi0")] = 0
     monkeypatch.setattr(rules, "draw_sample", lambda *_: sample)
     arguments = ["--bootstrap", "20"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +23,8 @@ SETTINGS = {"n_embedding": 4, "n_units": 8, "n_layers": 1}
 
 
 @pytest.fixture(scope="module")
-def study(project_root: Path) -> Any:
-    folder = str(project_root / "benchmarks")
-    sys.path.insert(0, folder)
-    yield importlib.import_module("transfer")
-    sys.path.remove(folder)
+def study(load_benchmark: Any) -> Any:
+    return load_benchmark("transfer")
 
 
 def make_events(n_events: int) -> Events:

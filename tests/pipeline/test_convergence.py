@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +14,12 @@ from smartfilter.pipeline import geometry as g
 from smartfilter.pipeline.matter import cross_matter
 from smartfilter.pipeline.random import seed_stream
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RNG = np.random.default_rng(8)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _path():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield
-    sys.path.remove(str(BENCHMARKS))
+def _path(load_benchmark):
+    """Let the tests import what they need."""
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,6 @@ from smartfilter.pipeline.generator import Generator
 from smartfilter.pipeline.objects import Detected, Table
 from smartfilter.pipeline.reconstruction import Reconstructed, reconstruct
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 # Y(4S) -> B0 (D- pi+, D- -> K+ pi- pi-), anti-B0 (mu+ nu photon)
 PDG = [300553, 511, -511, -411, 211, 321, -211, -211, -13, 14, 22]
 MOTHER = [-1, 0, 0, 1, 1, 3, 3, 3, 2, 2, 2]
@@ -27,10 +23,8 @@ D_PI = [4, 5, 6, 7]
 
 
 @pytest.fixture(scope="module")
-def tags() -> Any:
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module("true_tags")
-    sys.path.remove(str(BENCHMARKS))
+def tags(load_benchmark: Any) -> Any:
+    return load_benchmark("true_tags")
 
 
 def make_events(pdg: list[int], mother: list[int], energy: float = 1.0) -> Events:
