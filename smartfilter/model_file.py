@@ -17,7 +17,6 @@ import warnings
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from smartfilter.errors import ModelFileError, UsageError, suggest
 from smartfilter.model_info import ModelInfo
 from smartfilter.models import build
 from smartfilter.onnx_file import read_network
+from smartfilter.shipped import DEFAULT_MODEL, find_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -101,8 +101,8 @@ class LoadedModel:
 
 
 def default_model_path() -> Path:
-    """Return the path of the model file that smartfilter ships."""
-    return Path(str(resources.files("smartfilter") / "data" / "subtree.pt"))
+    """Return the path of the model file that is taken where none is named."""
+    return find_shipped()[DEFAULT_MODEL]
 
 
 def find_model(name: str | Path) -> Path:
@@ -116,13 +116,12 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix or path.name != str(path) or path.exists():
         return path
-    shipped = default_model_path().with_name(f"{path}.pt")
-    return shipped if shipped.is_file() else path
+    return find_shipped().get(path.name, path)
 
 
 def list_shipped() -> tuple[str, ...]:
     """Return the names of the models that smartfilter ships."""
-    return tuple(sorted(path.stem for path in default_model_path().parent.glob("*.pt")))
+    return tuple(find_shipped())
 
 
 def is_shipped(name: str) -> bool:
@@ -281,8 +280,7 @@ def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
 
 def _list_models(folder: Path) -> list[str]:
     """Return the names of the shipped models, and the model files of a folder."""
-    shipped = [path.stem for path in default_model_path().parent.glob("*.pt")]
-    return [*shipped, *map(str, folder.glob("*.pt"))]
+    return [*find_shipped(), *map(str, folder.glob("*.pt"))]
 
 
 def _unpack(data: bytes, where: str) -> dict[str, bytes]:

@@ -90,19 +90,7 @@ class SavedWorkingPoint(NamedTuple):
 
 
 class WorkingPointWriter(TextFile):
-    """Writes a working point; the file appears when it is complete.
-
-    Parameters
-    ----------
-    path : str or Path
-    force : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    UsageError
-        If the file exists and ``force`` is false, or the folder does not exist.
-    """
+    """Writes a working point; parameters and errors as of `TextFile`."""
 
     def write(self, point: SavedWorkingPoint, details: Mapping[str, Any]) -> None:
         """Set the content: what is read back, and whatever else is worth keeping."""

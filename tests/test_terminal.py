@@ -11,13 +11,16 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from smartfilter.cli import COMMANDS, cli, main
+from smartfilter.cli.completion import complete_skims
 from smartfilter.cli.options import Choice
 from smartfilter.cli.terminal import make_table, show_steps
 from smartfilter.errors import UsageError, describe_unknown, suggest
 from smartfilter.models import build
 from smartfilter.presets import get_preset
+from smartfilter.shipped import DEFAULT_MODEL
 from smartfilter.training.config import read_config
 
 CALL = "from smartfilter.cli import main; main()"
@@ -219,6 +222,23 @@ def test_shell_completion_of_a_name_does_not_hide_files(tmp_path, monkeypatch, c
         main([])
     found = capfd.readouterr().out.splitlines()
     assert found == ["plain,gcn", "plain,gcn/", "plain,gcn-of-mine.pt"]
+
+
+def test_shell_completion_without_a_model_takes_the_default_one(
+    count_model, monkeypatch
+):
+    monkeypatch.setattr(
+        "smartfilter.cli.completion.find_shipped", lambda: {DEFAULT_MODEL: count_model}
+    )
+    context = click.Context(click.Command("score"))
+    found = complete_skims(context, click.Option(["--skim"]), "")
+    assert [item.value for item in found] == ["feiHadronicB0"]
+
+
+@pytest.mark.parametrize("name", ["score", "measure", "inspect", "working-point"])
+def test_help_names_the_model_that_is_taken_where_none_is_named(name):
+    text = CliRunner().invoke(cli, [name, "--help"]).output
+    assert f"[{DEFAULT_MODEL}]" in text
 
 
 def test_every_parameter_that_names_something_is_completed():

@@ -1,4 +1,4 @@
-"""What the shell completes; it answers while somebody waits and loads click alone."""
+"""What the shell completes; it answers while somebody waits and loads little."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
+
+from smartfilter.shipped import DEFAULT_MODEL, find_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +46,7 @@ def complete_models(
     incomplete: str,
 ) -> list[CompletionItem]:
     """Complete the names of the shipped models, and files."""
-    return _complete_names_and_files(_find_shipped(), incomplete)
+    return _complete_names_and_files(find_shipped(), incomplete)
 
 
 def complete_configs(
@@ -109,16 +111,10 @@ def _complete_names_and_files(
     ]
 
 
-def _find_shipped() -> dict[str, Path]:
-    """Return the shipped models by name."""
-    folder = Path(str(resources.files("smartfilter") / "data"))
-    return {path.stem: path for path in sorted(folder.glob("*.pt"))}
-
-
 def _list_skims(model: str | None) -> Sequence[str]:
     """Return the skims of a model file or a shipped model; none if it cannot be read."""
-    shipped = _find_shipped()
-    path = shipped.get(model or "gcn", Path(model or ""))
+    name = model or DEFAULT_MODEL
+    path = find_shipped().get(name, Path(name))
     try:
         with zipfile.ZipFile(path) as archive:
             (record,) = (n for n in archive.namelist() if n.endswith(_DOCUMENT))

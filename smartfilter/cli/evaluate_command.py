@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartfilter.cli.completion import complete_devices, complete_models, complete_skims
+from smartfilter.cli.completion import complete_models
 from smartfilter.cli.metrics import (
     describe_agreement,
     make_bias_tables,
     make_comparison_tables,
     make_result_tables,
 )
+from smartfilter.cli.options import device_option, skims_option
 from smartfilter.cli.terminal import (
     SCHEMA_VERSION,
     describe_run,
@@ -46,13 +47,7 @@ MODEL_SUFFIXES = (".pt", ".onnx")
     metavar="MODEL... DATA...",
     shell_complete=complete_models,
 )
-@click.option(
-    "--skim",
-    "skims",
-    shell_complete=complete_skims,
-    multiple=True,
-    help="Skim; repeatable.  [all]",
-)
+@skims_option
 @click.option(
     "--t-s",
     type=TIME,
@@ -74,13 +69,7 @@ MODEL_SUFFIXES = (".pt", ".onnx")
     help="Compare event-level variables of passing events with and without the filter; "
     "the tables show the first skim.",
 )
-@click.option(
-    "--device",
-    shell_complete=complete_devices,
-    default="auto",
-    show_default=True,
-    help="Where the network runs: auto, cpu, cuda or cuda:N.",
-)
+@device_option
 @click.option(
     "-o",
     "--output",

@@ -9,6 +9,7 @@ import click
 from smartfilter.cli.options import (
     EVENT_TYPE,
     OutputPath,
+    chain_seed_option,
     dask_option,
     decay_table_option,
     resume_option,
@@ -30,13 +31,7 @@ __all__ = ["command"]
 @click.option(
     "-o", "--output", type=OutputPath(".root"), required=True, help="OUT.root"
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Of the generator.",
-)
+@chain_seed_option
 @click.option(
     "--experiment",
     type=click.IntRange(0, 1023),

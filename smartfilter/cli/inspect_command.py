@@ -8,6 +8,7 @@ import click
 
 from smartfilter.cli.completion import complete_models, complete_skims
 from smartfilter.cli.terminal import json_option
+from smartfilter.shipped import DEFAULT_MODEL
 
 __all__ = ["command"]
 
@@ -24,7 +25,7 @@ _KINDS = {"scores": "scores", "detector objects": "objects"}
     "--model",
     shell_complete=complete_models,
     help="Model that scores the event, and whose preparation counts for a file: a file, "
-    "gcn or subtree.  [gcn]",
+    f"gcn or subtree.  [{DEFAULT_MODEL}]",
 )
 @click.option(
     "--skim",
@@ -57,7 +58,7 @@ def command(
       smartfilter inspect examples/events.root
       smartfilter inspect examples/events.root --event 3 -o tree.svg
       smartfilter inspect scores.parquet --skim feiHadronicB0
-      smartfilter inspect gcn
+      smartfilter inspect subtree
     """  # noqa: D301
     if output is not None and output.suffix.lower() not in _PICTURES:
         raise click.UsageError(

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import click
 
-from smartfilter.cli.completion import complete_devices, complete_models, complete_skims
-from smartfilter.cli.options import EVENT_TYPE, Choice, decay_table_option
+from smartfilter.cli.completion import complete_devices, complete_skims
+from smartfilter.cli.options import (
+    EVENT_TYPE,
+    Choice,
+    chain_seed_option,
+    decay_table_option,
+    detector_option,
+    model_option,
+)
 from smartfilter.cli.terminal import (
     SCHEMA_VERSION,
     describe_run,
@@ -43,11 +50,7 @@ __all__ = ["command"]
     show_default=True,
     help="Skim that counts as passing.",
 )
-@click.option(
-    "--model",
-    shell_complete=complete_models,
-    help="Model file, or gcn or subtree.  [gcn]",
-)
+@model_option
 @click.option(
     "--mode",
     "modes",
@@ -72,13 +75,7 @@ __all__ = ["command"]
     default=None,
     help="Let the filter score whole blocks, or one event at a time.  [both]",
 )
-@click.option(
-    "--detector",
-    type=Choice(["mock", "geant4"]),
-    default="mock",
-    show_default=True,
-    help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
-)
+@detector_option
 @click.option(
     "--step",
     type=click.FloatRange(min=0.0, min_open=True),
@@ -87,13 +84,7 @@ __all__ = ["command"]
     help="Longest step in the mock detector, cm: the dial of t_s.",
 )
 @decay_table_option
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Of generator and detector.",
-)
+@chain_seed_option
 @click.option(
     "--clock",
     type=Choice(["cpu", "wall"]),

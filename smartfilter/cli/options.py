@@ -7,17 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartfilter.cli.completion import complete_files
+from smartfilter.cli.completion import (
+    complete_devices,
+    complete_files,
+    complete_models,
+    complete_skims,
+)
 from smartfilter.errors import suggest
+from smartfilter.shipped import DEFAULT_MODEL
 
 __all__ = [
     "EVENT_TYPE",
     "Choice",
     "OutputPath",
+    "chain_seed_option",
     "dask_option",
     "decay_table_option",
+    "detector_option",
+    "device_option",
+    "model_option",
     "resume_option",
+    "skims_option",
     "skip_bad_files_option",
+    "step_option",
     "workers_option",
 ]
 
@@ -55,6 +67,52 @@ decay_table_option = click.option(
     help="Branching fractions of DECAY_BELLE2.DEC, or Pythia's own.",
 )
 """`smartfilter.pipeline.generator.DECAY_TABLES`; a test compares the two."""
+
+model_option = click.option(
+    "--model",
+    shell_complete=complete_models,
+    help=f"Model file, or gcn or subtree.  [{DEFAULT_MODEL}]",
+)
+
+skims_option = click.option(
+    "--skim",
+    "skims",
+    shell_complete=complete_skims,
+    multiple=True,
+    help="Skim; repeatable.  [all]",
+)
+
+device_option = click.option(
+    "--device",
+    shell_complete=complete_devices,
+    default="auto",
+    show_default=True,
+    help="Where the network runs: auto, cpu, cuda or cuda:N.",
+)
+
+chain_seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Of the generator, and of what follows it.",
+)
+
+detector_option = click.option(
+    "--detector",
+    type=Choice(["mock", "geant4"]),
+    default="mock",
+    show_default=True,
+    help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
+)
+
+step_option = click.option(
+    "--step",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Longest step in the mock detector, cm.",
+)
 
 workers_option = click.option(
     "--workers",

@@ -8,9 +8,11 @@ import click
 
 from smartfilter.cli.options import (
     EVENT_TYPE,
-    Choice,
+    chain_seed_option,
     dask_option,
     decay_table_option,
+    detector_option,
+    step_option,
     workers_option,
 )
 from smartfilter.cli.terminal import emit, json_option, make_table, show_progress
@@ -30,29 +32,10 @@ __all__ = ["command"]
     required=True,
     help="Folder for the Parquet files.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Of generator and detector.",
-)
-@click.option(
-    "--step",
-    type=click.FloatRange(min=0.0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Longest step in the mock detector, cm.",
-)
+@chain_seed_option
+@step_option
 @decay_table_option
-@click.option(
-    "--detector",
-    "kind",
-    type=Choice(["mock", "geant4"]),
-    default="mock",
-    show_default=True,
-    help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
-)
+@detector_option
 @click.option(
     "--objects",
     is_flag=True,
@@ -68,7 +51,7 @@ def command(
     seed: int,
     step: float,
     decay_table: str,
-    kind: str,
+    detector: str,
     objects: bool,
     n_workers: int,
     scheduler: str | None,
@@ -98,7 +81,7 @@ def command(
         seed=seed,
         step=step,
         decay_table=decay_table,
-        detector=kind,
+        detector=detector,
         objects=objects,
     )
     start = time.perf_counter()
@@ -112,7 +95,7 @@ def command(
         "event_type": event_type,
         "seed": seed,
         "decay_table": decay_table,
-        "detector": kind,
+        "detector": detector,
         "objects": objects,
         "events_per_second": made / seconds if made else 0.0,
         "output": str(output),

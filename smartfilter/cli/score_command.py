@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartfilter.cli.completion import (
-    complete_devices,
-    complete_files,
-    complete_models,
-    complete_skims,
-)
+from smartfilter.cli.completion import complete_files
 from smartfilter.cli.options import (
     EVENT_TYPE,
     Choice,
     dask_option,
+    device_option,
+    model_option,
     resume_option,
+    skims_option,
     skip_bad_files_option,
     workers_option,
 )
@@ -48,18 +46,8 @@ __all__ = ["command"]
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="OUT.parquet or OUT.root"
 )
-@click.option(
-    "--model",
-    shell_complete=complete_models,
-    help="Model file, or gcn or subtree.  [gcn]",
-)
-@click.option(
-    "--skim",
-    "skims",
-    shell_complete=complete_skims,
-    multiple=True,
-    help="Skim; repeatable.  [all]",
-)
+@model_option
+@skims_option
 @click.option(
     "--mode",
     type=Choice(["threshold", "sample", "official", "debug"]),
@@ -84,13 +72,7 @@ __all__ = ["command"]
     help="Type of all events.  [the file's, else inferred]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
-@click.option(
-    "--device",
-    shell_complete=complete_devices,
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda or cuda:N",
-)
+@device_option
 @click.option("--batch-size", type=click.IntRange(min=1), help="Events per batch.")
 @click.option("--strict", is_flag=True, help="Stop at an event that cannot be scored.")
 @workers_option

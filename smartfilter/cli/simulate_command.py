@@ -8,11 +8,12 @@ import click
 
 from smartfilter.cli.completion import complete_files
 from smartfilter.cli.options import (
-    Choice,
     OutputPath,
     dask_option,
+    detector_option,
     resume_option,
     skip_bad_files_option,
+    step_option,
     workers_option,
 )
 from smartfilter.cli.retention import make_retention_table
@@ -46,23 +47,10 @@ _BLOCKS = {"mock": 2_000, "geant4": 200}
     type=OutputPath(".parquet"),
     help="OUT.parquet for tracks and clusters: 'smartfilter skim' starts from them.",
 )
-@click.option(
-    "--detector",
-    "kind",
-    type=Choice(["mock", "geant4"]),
-    default="mock",
-    show_default=True,
-    help="geant4: Geant4 transport in a simplified geometry; extra geant4.",
-)
+@detector_option
 @workers_option
 @dask_option
-@click.option(
-    "--step",
-    type=click.FloatRange(min=0.0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Longest step in the mock detector, cm.",
-)
+@step_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the detector.")
 @click.option(
     "--timeout",
@@ -79,7 +67,7 @@ def command(
     files: tuple[str, ...],
     output: Path,
     objects: Path | None,
-    kind: str,
+    detector: str,
     n_workers: int,
     scheduler: str | None,
     step: float,
@@ -106,19 +94,21 @@ def command(
     from smartfilter.pipeline.labelling import list_versions
     from smartfilter.pipeline.simulate_files import SimulationTask, simulate_files
 
-    source = open_events(files, chunk_size=_BLOCKS[kind], skip_bad_files=skip_bad_files)
+    source = open_events(
+        files, chunk_size=_BLOCKS[detector], skip_bad_files=skip_bad_files
+    )
     provenance = {
         "command": "simulate",
         "version": __version__,
         "versions": list_versions(),
         "inputs": list(files),
         "generation": _read_generation(source),
-        "detector": kind,
-        "step_cm": step if kind == "mock" else None,
+        "detector": detector,
+        "step_cm": step if detector == "mock" else None,
         "seed": seed,
     }
     task = SimulationTask(
-        detector=kind,
+        detector=detector,
         seed=seed,
         step=step,
         timeout=timeout,

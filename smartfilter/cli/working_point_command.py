@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from smartfilter.cli.completion import (
-    complete_devices,
-    complete_files,
-    complete_models,
-    complete_skims,
+from smartfilter.cli.completion import complete_files, complete_models
+from smartfilter.cli.options import (
+    EVENT_TYPE,
+    OutputPath,
+    device_option,
+    skims_option,
 )
-from smartfilter.cli.options import EVENT_TYPE, OutputPath
 from smartfilter.cli.terminal import emit, json_option, show_steps
+from smartfilter.shipped import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,15 +86,9 @@ class _Points(NamedTuple):
 @click.option(
     "--model",
     shell_complete=complete_models,
-    help="Model file, or gcn or subtree, for labelled FILEs.  [gcn]",
+    help=f"Model file, or gcn or subtree, for labelled FILEs.  [{DEFAULT_MODEL}]",
 )
-@click.option(
-    "--skim",
-    "skims",
-    shell_complete=complete_skims,
-    multiple=True,
-    help="Skim; repeatable.  [all]",
-)
+@skims_option
 @click.option("--t-g", type=TIME, default=1.0, show_default=True, help="Generation.")
 @click.option("--t-n", type=TIME, default=0.0, show_default=True, help="Filter.")
 @click.option("--t-s", type=TIME, default=100.0, show_default=True, help="Simulation.")
@@ -115,13 +110,7 @@ class _Points(NamedTuple):
     is_flag=True,
     help="Use every labelled event: only where the model was not trained on them.",
 )
-@click.option(
-    "--device",
-    shell_complete=complete_devices,
-    default="auto",
-    show_default=True,
-    help="Where the network runs: auto, cpu, cuda or cuda:N.",
-)
+@device_option
 @click.option(
     "-o",
     "--output",

@@ -350,7 +350,7 @@ def test_evaluate_command_takes_shipped_models_by_name(
     shipped.mkdir()
     shutil.copy(exact, shipped / "gcn.pt")
     monkeypatch.setattr(
-        "smartfilter.model_file.default_model_path", lambda: shipped / "gcn.pt"
+        "smartfilter.model_file.find_shipped", lambda: {"gcn": shipped / "gcn.pt"}
     )
     monkeypatch.chdir(tmp_path)
     code, document = run(capsys, "gcn", data)
