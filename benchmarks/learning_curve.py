@@ -260,7 +260,9 @@ def make_result_table(document: dict[str, Any]) -> Any:
     "--split", type=Numbers(float), default="0.9,0.04,0.06", show_default=True
 )
 @click.option("--failing-share", type=float, default=0.08, show_default=True)
-@click.option("--limit", type=Numbers(float), help="AUC,AUC that no network exceeds.")
+@click.option(
+    "--limit", type=float, nargs=2, help="Two estimates of the largest AUC possible."
+)
 @click.option("--figure", type=click.Path(path_type=Path), help="OUT.png")
 @folder_option
 def command(

@@ -22,7 +22,12 @@ import numpy as np
 from rich.console import Console
 
 from smartfilter.cli.terminal import make_table, show_progress
-from smartfilter.errors import InputError, SmartFilterError
+from smartfilter.errors import (
+    InputError,
+    SmartFilterError,
+    UsageError,
+    describe_unknown,
+)
 from smartfilter.io import open_events
 from smartfilter.models.kinematics import (
     PHOTON_ANGLES,
@@ -37,6 +42,7 @@ from smartfilter.pipeline.reconstruction import (
     reconstruct,
 )
 from smartfilter.scoring import Scorer
+from smartfilter.training.dataset import require_labels
 from smartfilter.training.evaluation import area_under_curve
 from smartfilter.training.split import Split
 
@@ -134,14 +140,20 @@ def collect(
 
     Raises
     ------
+    UsageError
+        If the model does not know the skim.
     InputError
-        If no such event passes.
+        If the files lack its label, or no such event passes.
     """
     split = Split.from_training(scorer.info.training, str(scorer.path))
+    if skim not in scorer.info.skim_names:
+        names, where = scorer.info.skim_names, str(scorer.path)
+        raise UsageError(describe_unknown("skim", skim, names, where))
     column = scorer.info.skim_names.index(skim)
     rng = np.random.default_rng(0)
     logits, found, labels = [], [], []
     for chunk in open_events(list(files)):
+        require_labels(chunk, (skim,))
         passes = chunk.labels[skim]
         keep = split.assign(chunk) != 0
         keep &= passes | (rng.random(len(chunk)) < share)

@@ -42,7 +42,7 @@ def test_curve_of_two_sizes_is_written_drawn_and_kept(
     command = [str(labelled_file), "--skim", "feiHadronicB0", "-o", str(tmp_path)]
     command += ["--events", "20,40", "--units", "4,8", "--width", "8"]
     command += ["--split", "0.5,0.25,0.25", "--failing-share", "0.9"]
-    command += ["--limit", "0.95,0.96", "--figure", str(tmp_path / "curve.png")]
+    command += ["--limit", "0.95", "0.96", "--figure", str(tmp_path / "curve.png")]
     for _ in range(2):
         result = CliRunner().invoke(benchmark.command, command)
         assert result.exit_code == 0, result.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from smartfilter.events import PARTICLE_COLUMNS, Events
 
@@ -74,3 +75,16 @@ def test_trees_find_what_the_network_does_not_know_and_nothing_else(benchmark):
     assert areas["useful"]["network and all tags"] > areas["useful"]["network"] + 0.08
     assert areas["useless"]["network and all tags"] < areas["useless"]["network"] + 0.01
     assert areas["useless"]["tags of generated particles alone"] < 0.53
+
+
+@pytest.mark.parametrize(
+    ("skim", "message"),
+    [("feiHadronicB", "did you mean 'feiHadronicB0'"), ("SLUntagged", "label")],
+)
+def test_skim_that_model_or_data_lack_is_one_sentence(
+    benchmark, labelled_file, skim, message
+):
+    result = CliRunner().invoke(benchmark.command, [str(labelled_file), "--skim", skim])
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "Traceback" not in result.output

@@ -20,6 +20,7 @@ HOSTED = (
     "smartfilter.pipeline.modules",
     "smartfilter.pipeline.chain",
     "smartfilter.pipeline.measurement",
+    "smartfilter.pipeline.samples",
     "smartfilter.pipeline.comparison",
 )
 """Modules of smartfilter that depend on the host, some through others."""

@@ -96,3 +96,9 @@ def layouts():
 def tokens(layouts):
     """Return PDG code -> token of the published vocabulary, read from its file."""
     return layouts.read_tokens()
+
+
+@pytest.fixture(scope="session")
+def data_set(layouts):
+    """Return events of all sizes and their labels."""
+    return layouts.make_data_set([5, 0, 1, 12, 100, 7, 3])
