@@ -17,7 +17,7 @@ score: $(VENV)/core
 	$(BIN)/smartfilter score examples/events.root --skim feiHadronicB0
 
 test: $(VENV)/tools
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check

@@ -179,8 +179,13 @@ def collect(
 def combine(
     features: NDArray[np.float64], passes: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the scores of boosted trees that did not see the event, shape (n_events,)."""
+    """Return the scores of boosted trees that did not see the event, shape (n_events,).
+
+    One thread: those of OpenMP wait for each other in a loop, and a hundred times as long
+    where something else runs on one of the cores.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     part = np.random.default_rng(1).permutation(len(passes)) % N_PARTS
     score = np.empty(len(passes))
@@ -193,8 +198,9 @@ def combine(
             early_stopping=False,
             random_state=0,
         )
-        trees.fit(features[part != k], passes[part != k])
-        score[part == k] = trees.decision_function(features[part == k])
+        with threadpool_limits(limits=1):
+            trees.fit(features[part != k], passes[part != k])
+            score[part == k] = trees.decision_function(features[part == k])
     return score
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,14 @@ from smartfilter.model_info import Calibration, ModelInfo, SkimInfo
 from smartfilter.pdg import load_vocabulary
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt what they start, though the shell ran them in the background.
+
+    Such a shell ignores SIGINT for all that descends from it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _find_shared_data() -> Path | None:
