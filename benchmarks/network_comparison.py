@@ -45,6 +45,7 @@ HEADLINE = (
     "lab_report/combined_gcn",
     "lab_report/transformer",
     "lab_report/optimal",
+    "subtree",
 )
 """Configurations that are trained with every seed; others with the first."""
 

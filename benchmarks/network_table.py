@@ -2,7 +2,7 @@
 
 python benchmarks/network_table.py output/networks/comparison.json
 python benchmarks/network_table.py benchmarks/results/networks.json \
-      --into docs/networks.md
+      --repeated benchmarks/results/networks_repeated.json --into docs/networks.md
 python benchmarks/network_table.py benchmarks/results/networks.json --short --into README.md
 """
 
@@ -26,6 +26,7 @@ __all__ = [
     "insert_text",
     "render_comparison",
     "render_removal",
+    "render_seeds",
     "render_short",
 ]
 
@@ -136,8 +137,9 @@ def render_removal(document: Mapping[str, Any]) -> str:
         return ""
     lines = [
         (
-            f"Features taken away from `{REMOVAL_BASE}`, with the same seed; differences are "
-            "between networks on the same test events:"
+            f"Features taken away from `{REMOVAL_BASE}`, with the same seed and "
+            f"{document['settings']['minutes']:g} minutes each; differences are between "
+            "networks on the same test events:"
         ),
         "",
         "| without | AUC | difference | threshold (A) |",
@@ -152,6 +154,29 @@ def render_removal(document: Mapping[str, Any]) -> str:
         lines.append(
             f"| {name} | {metrics['auc']:.4f} | {metrics['auc'] - first['auc']:+.4f} | "
             f"{metrics['speedup']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def render_seeds(document: Mapping[str, Any]) -> str:
+    """Return the AUC of each seed of the networks that have several; empty if none has."""
+    entries = [entry for entry in document["networks"] if len(entry["runs"]) > 1]
+    if not entries:
+        return ""
+    lines = [
+        (
+            f"Seeds, after {document['settings']['minutes']:g} minutes each, on the same "
+            "test events:"
+        ),
+        "",
+        "| network | AUC of each seed | mean | standard deviation |",
+        "|---|---|---|---|",
+    ]
+    for entry in entries:
+        seeds = ", ".join(f"{run['metrics']['auc']:.4f}" for run in entry["runs"])
+        lines.append(
+            f"| `{entry['name']}` | {seeds} | {entry['auc']:.4f} | "
+            f"{entry['auc_spread']:.4f} |"
         )
     return "\n".join(lines)
 
@@ -185,12 +210,28 @@ def insert_text(path: Path, text: str, marks: Sequence[str] = MARKS) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Put it between the marks of this file.",
 )
+@click.option(
+    "--repeated",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The comparison with several seeds and the removed features.  [the same]",
+)
 @click.option("--short", is_flag=True, help="The few columns of the README.")
-def command(comparison: Path, oracle: Path, into: Path | None, short: bool) -> None:
+def command(
+    comparison: Path,
+    oracle: Path,
+    into: Path | None,
+    repeated: Path | None,
+    short: bool,
+) -> None:
     """Print the tables of a comparison."""
     document = json.loads(comparison.read_text())
     limit = json.loads(oracle.read_text())
-    parts = (render_comparison(document, limit), render_removal(document))
+    others = json.loads((repeated or comparison).read_text())
+    parts = (
+        render_comparison(document, limit),
+        render_seeds(others),
+        render_removal(others),
+    )
     text = "\n\n".join(part for part in parts if part)
     if short:
         text = render_short(document, limit)
