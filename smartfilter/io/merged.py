@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +13,13 @@ import numpy as np
 from smartfilter.errors import InputError
 from smartfilter.event_hash import GOLDEN, mix
 from smartfilter.events import ID_COLUMNS
+from smartfilter.io.output import refuse_inputs
 from smartfilter.io.score_reader import ScoreFile, ScoreSums, verify_scores
 from smartfilter.io.scores import ScoreWriter
 from smartfilter.progress import begin_silently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from smartfilter.progress import Begin
@@ -80,7 +80,7 @@ def merge_scores(
         thresholds differ; or two files have an event in common: the same entry of the
         same file, or the same experiment, run, production and event number.
     UsageError
-        If the output cannot be written.
+        If the output cannot be written, or is one of the files.
     """
     files = [ScoreFile(path) for path in paths]
     if not files:
@@ -88,6 +88,7 @@ def merge_scores(
     for file in files[1:]:
         _require_same(files[0], file)
     thresholds = _join_thresholds(files)
+    refuse_inputs(Path(output), paths)
     with ScoreWriter(output, files[0].skims, force=force) as writer:
         n_rows = sum(file.n_rows for file in files)
         advance = begin("verify", n_rows, "rows")

@@ -18,7 +18,7 @@ from smartfilter.errors import InputError, UsageError
 from smartfilter.events import concatenate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from smartfilter.events import Events
@@ -32,6 +32,7 @@ __all__ = [
     "dump_metadata",
     "find_temporaries",
     "name_temporary",
+    "refuse_inputs",
     "translate_write_errors",
 ]
 
@@ -62,6 +63,30 @@ def check_output(path: Path, *, force: bool) -> None:
         )
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"output: folder '{path.parent}' cannot be written to")
+
+
+def refuse_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
+    """Refuse an output that would replace what it is made from, ``force`` or not.
+
+    Parameters
+    ----------
+    output : Path or None
+    inputs : iterable of str or Path
+        Files that are read; other names, as of URLs, are passed over.
+
+    Raises
+    ------
+    UsageError
+        If the output is one of the inputs, under this name or another.
+    """
+    if output is None or not output.exists():
+        return
+    for path in map(Path, inputs):
+        if path.exists() and path.samefile(output):
+            raise UsageError(
+                f"output: expected another file than the input '{path}', got "
+                f"'{output}', which would replace it; name another file"
+            )
 
 
 def name_temporary(path: Path) -> Path:
