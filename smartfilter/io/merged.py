@@ -20,6 +20,7 @@ from smartfilter.progress import begin_silently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from smartfilter.progress import Begin

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ def folder(tmp_path: Path, project_root: Path, run, monkeypatch) -> Path:
     ],
 )
 def test_output_that_is_an_input_is_refused_even_with_force(folder, run, arguments):
-    os.symlink("labelled.parquet", "link.parquet")
+    Path("link.parquet").symlink_to("labelled.parquet")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     code, _, err = run(*arguments, "--force")
     assert code == 2
