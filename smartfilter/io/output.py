@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METADATA_KEY",
+    "BinaryFile",
     "EventBuffer",
     "OutputFile",
     "TextFile",
@@ -269,6 +270,32 @@ class TextFile(OutputFile):
 
     def _finish(self) -> None:
         self._temporary.write_text(self.text, encoding="utf-8")
+
+    def _abandon(self) -> None:
+        """Nothing is open."""
+
+
+class BinaryFile(OutputFile):
+    """A file of bytes that is complete or absent.
+
+    Parameters
+    ----------
+    path : str or Path
+    force : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    UsageError
+        As `OutputFile`.
+    """
+
+    def __init__(self, path: str | Path, *, force: bool = False) -> None:
+        super().__init__(path, force=force)
+        self.content = b""
+
+    def _finish(self) -> None:
+        self._temporary.write_bytes(self.content)
 
     def _abandon(self) -> None:
         """Nothing is open."""

@@ -66,3 +66,20 @@ def test_refuse_inputs_passes_over_absent_files_and_urls(tmp_path):
     refuse_inputs(None, [path])
     with pytest.raises(UsageError, match="than the input"):
         refuse_inputs(path, [str(path)])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "labelled.parquet", "-o", "absent/model.pt"),
+        ("calibrate", "gcn", "labelled.parquet", "-o", "absent/model.pt"),
+        ("rebuild", "gcn", "-o", "absent/model.pt"),
+    ],
+)
+def test_model_for_an_absent_folder_is_refused_before_the_data_are_read(
+    run, tmp_path, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert err == "Error: output: expected an existing folder, got 'absent'; make it\n"
