@@ -37,15 +37,21 @@ columns are read again for every further so many rows."""
 
 @dataclass(frozen=True)
 class _Key:
-    """Columns that tell events apart."""
+    """Columns that tell events apart, and what to do where they do not."""
 
     name: str
     columns: tuple[str, ...]
+    remedy: str
 
 
 _KEYS = (
-    _Key("file / entry", ("file", "entry")),
-    _Key(" / ".join(ID_COLUMNS), ID_COLUMNS),
+    _Key("file / entry", ("file", "entry"), "leave one of them out"),
+    _Key(
+        " / ".join(ID_COLUMNS),
+        ID_COLUMNS,
+        "leave one of them out or, if they are jobs that number different events alike, "
+        "keep them apart: a second pass could not tell which decision is whose",
+    ),
 )
 
 
@@ -159,6 +165,7 @@ def _join_metadata(
         "n_unscorable": add("n_unscorable"),
         "event_types": types,
         "n_event_type_inferred": add("n_event_type_inferred"),
+        "n_event_type_contradicted": add("n_event_type_contradicted"),
         "sum_weight": {s: sum(part.sum_weight[s] for part in sums) for s in skims},
         "sum_weight2": {s: sum(part.sum_weight2[s] for part in sums) for s in skims},
         **{name: files[0].metadata.get(name) for name in _SAME if name != "skims"},
@@ -243,5 +250,5 @@ def _compare_rows(
                     raise InputError(
                         f"events: expected each in one file only, got {shown} "
                         f"({key.name}) in '{files[first].path}' ({where}) and in "
-                        f"'{file.path}' ({place}); leave one of them out"
+                        f"'{file.path}' ({place}); {key.remedy}"
                     )
