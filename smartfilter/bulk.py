@@ -55,6 +55,7 @@ class Summary:
     n_kept: int = 0
     n_unscorable: int = 0
     n_inferred: int = 0
+    n_contradicted: int = 0
     seconds: float = 0.0
     types: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(len(EVENT_TYPES) + 1, dtype=np.int64)
@@ -101,6 +102,7 @@ class Summary:
         self.n_kept += counts["n_kept"]
         self.n_unscorable += counts["n_unscorable"]
         self.n_inferred += counts["n_event_type_inferred"]
+        self.n_contradicted += counts["n_event_type_contradicted"]
         names = (*EVENT_TYPES, "unknown")
         self.types += [counts["event_types"].get(name, 0) for name in names]
         self.sum_weight += [counts["sum_weight"][skim] for skim in self.skims]
@@ -114,6 +116,7 @@ class Summary:
             "n_unscorable": self.n_unscorable,
             "event_types": self.event_types,
             "n_event_type_inferred": self.n_inferred,
+            "n_event_type_contradicted": self.n_contradicted,
             "sum_weight": dict(zip(self.skims, self.sum_weight.tolist(), strict=True)),
             "sum_weight2": dict(
                 zip(self.skims, self.sum_weight2.tolist(), strict=True)
@@ -166,6 +169,8 @@ def score_chunk(
     skims = settings[-1].skims
     summary = Summary(tuple(skim.name for skim in skims))
     events, summary.n_inferred = resolve_event_type(chunk, event_type)
+    told = chunk.event_type != UNKNOWN_EVENT_TYPE
+    summary.n_contradicted = int((told & (chunk.event_type != events.event_type)).sum())
     scores = scorer.score(events)
     unscorable = _list_unscorable(events, scores, strict=strict)
     decision = decide_by_type(
@@ -258,7 +263,7 @@ def log_unscorable(messages: Iterable[str]) -> None:
 
 
 def judge(summary: Summary) -> None:
-    """Warn about many unscorable events; stop if there is nothing else.
+    """Warn about types that the files contradict and about many unscorable events.
 
     Raises
     ------
@@ -269,6 +274,13 @@ def judge(summary: Summary) -> None:
         raise InputError(
             f"events: none of {summary.n_events} can be scored; "
             "are these generator-level MCParticles? -v lists the reasons"
+        )
+    if summary.n_contradicted:
+        log.warning(
+            "%d of %d events have another type in their file than the one given, which "
+            "is used",
+            summary.n_contradicted,
+            summary.n_events,
         )
     if summary.n_unscorable > WARN_UNSCORABLE * summary.n_events:
         log.warning(

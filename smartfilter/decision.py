@@ -138,7 +138,8 @@ class DecisionSettings:
         ----------
         info : ModelInfo
         skims : sequence of str
-            Skims that decide; by default all of the model. Of several, the sampling
+            Skims that decide, one named twice counting once; by default all of the
+            model. Of several, the sampling
             constants are those of
             `smartfilter.sampling.estimate_joint_constants`, or each skim's own if
             the model knows no retention rates.
@@ -146,6 +147,7 @@ class DecisionSettings:
             One of `MODES`.
         threshold : float, optional
             On the score, for every skim; by default each skim's best working point.
+            Only with the mode ``threshold``.
         seed : int
             Seed of `uniform`.
         event_type : str, optional
@@ -156,8 +158,13 @@ class DecisionSettings:
         UsageError
             If a skim is not in the model or a setting makes no sense.
         """
+        if threshold is not None and mode in MODES and mode != "threshold":
+            raise UsageError(
+                f"threshold: expected it with mode 'threshold', got it with '{mode}', "
+                "which has none; leave one of them out"
+            )
         chosen, rates = [], []
-        for name in skims or info.skim_names:
+        for name in dict.fromkeys(skims or info.skim_names):
             if name not in info.skim_names:
                 raise UsageError(describe_unknown("skim", name, info.skim_names))
             column = info.skim_names.index(name)

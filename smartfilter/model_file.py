@@ -11,8 +11,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-import os
-import tempfile
 import warnings
 import zipfile
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from smartfilter.errors import ModelFileError, UsageError, suggest
+from smartfilter.io.output import BinaryFile
 from smartfilter.model_info import ModelInfo
 from smartfilter.models import build
 from smartfilter.onnx_file import read_network
@@ -157,6 +156,8 @@ def save_model(path: str | Path, module: nn.Module, info: ModelInfo) -> str:
     ModelFileError
         If info is inconsistent, or the scripted network does not give one logit per
         skim, equal to the module's.
+    UsageError
+        If the file cannot be written.
     """
     target = Path(path)
     text = info.to_json()
@@ -174,7 +175,8 @@ def save_model(path: str | Path, module: nn.Module, info: ModelInfo) -> str:
     }
     records[_JSON] = text.encode()
     digest = _hash_records(records)
-    _write_atomically(target, _pack({**records, _DIGEST: digest.encode()}))
+    with BinaryFile(target, force=True) as file:
+        file.content = _pack({**records, _DIGEST: digest.encode()})
     return digest
 
 
@@ -328,18 +330,6 @@ def _hash_records(records: Mapping[str, bytes]) -> str:
         digest.update(f"{name}\0{len(records[name])}\0".encode())
         digest.update(records[name])
     return digest.hexdigest()
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _check_network(module: nn.Module, scripted: nn.Module, info: ModelInfo) -> None:

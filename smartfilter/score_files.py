@@ -12,6 +12,7 @@ from smartfilter.bulk import Summary, judge, log_unscorable, score_chunk
 from smartfilter.campaign import OnEvents, run_pieces
 from smartfilter.distributed import remember
 from smartfilter.errors import InputError, ModelFileError
+from smartfilter.io.output import refuse_inputs
 from smartfilter.io.parts import Part, PartStore
 from smartfilter.io.scores import ScoreWriter, check_suffix
 from smartfilter.scoring import Scorer
@@ -177,7 +178,8 @@ def score_files(
     InputError
         If a file cannot be read, no event can be scored or, with ``strict``, one cannot.
     UsageError
-        If the output cannot be written, or there is nothing to resume from that fits.
+        If the output cannot be written or is an input, or there is nothing to resume
+        from that fits.
     """
     task = ScoreTask(
         str(Path(scorer.path).absolute()),
@@ -196,6 +198,7 @@ def score_files(
         store = None
         if output is not None:
             check_suffix(output)
+            refuse_inputs(output, source.paths)
             inputs = {"command": "score", **source.describe(), **task.describe()}
             store = stack.enter_context(
                 PartStore(output, inputs, resume=resume, force=force)

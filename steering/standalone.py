@@ -13,6 +13,7 @@ import click
 
 import smartfilter.framework as basf2
 from smartfilter import add_smartfilter
+from smartfilter.decision import MODES
 from smartfilter.events import EVENT_TYPES
 from smartfilter.pipeline.generator import DECAY_TABLES
 from smartfilter.pipeline.modules import (
@@ -30,10 +31,14 @@ from smartfilter.pipeline.modules import (
 @click.option("--skim", default="feiHadronicB0", show_default=True)
 @click.option("--model", help="Model file; by default the one that is shipped.")
 @click.option(
-    "--mode", default="threshold", show_default=True, help="Or: sample, debug."
+    "--mode", type=click.Choice(MODES), default="threshold", show_default=True
 )
 @click.option(
-    "--step", default=1.0, show_default=True, help="Detail, cm: 0.02 is fine."
+    "--step",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Detail, cm: 0.02 is fine.",
 )
 @click.option("--seed", default=1, show_default=True)
 @click.option("--decay-table", type=click.Choice(DECAY_TABLES), default="belle2")

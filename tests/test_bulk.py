@@ -91,6 +91,28 @@ def test_score_events_warns_above_one_percent(scorer, file, caplog):
     assert "cannot be scored" in caplog.text
 
 
+def test_score_events_warns_where_the_file_contradicts_the_type(scorer, file, caplog):
+    """The module warns in a path; files were scored as another type in silence."""
+    events = open_events(file).read()
+    codes = events.event_type.copy()
+    codes[:3] = -1
+    options = {
+        "scorer": scorer,
+        "settings": DecisionSettings.for_each_type(scorer.info),
+    }
+    for given, n_contradicted in (
+        ("charged", len(events) - 3),
+        ("mixed", 0),
+        (None, 0),
+    ):
+        caplog.clear()
+        summary = score_events(
+            [events.with_event_type_codes(codes)], event_type=given, **options
+        )
+        assert summary.to_metadata()["n_event_type_contradicted"] == n_contradicted
+        assert ("another type in their file" in caplog.text) == (n_contradicted > 0)
+
+
 def test_score_events_stops_where_nothing_can_be_scored(scorer, file):
     events = open_events(file).read().take(slice(0, 5))
     settings = DecisionSettings.for_each_type(scorer.info)

@@ -65,6 +65,12 @@ def test_speedup_of_a_perfect_filter_is_the_known_one(run):
     assert document["speedup_limit"] == pytest.approx(16.83, abs=0.005)
 
 
+def test_speedup_of_rates_refuses_a_skim_that_nothing_uses(run):
+    code, _, err = run("speedup", "--tpr", "1", "--fpr", "0", "--skim", SKIM)
+    assert code == 2
+    assert "--skim goes with SCORES" in err
+
+
 def test_json_works_before_and_after_the_command(run):
     before = run("--json", "speedup", "--tpr", "0.8", "--fpr", "0.1")
     after = run("speedup", "--tpr", "0.8", "--fpr", "0.1", "--json")

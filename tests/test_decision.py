@@ -193,6 +193,20 @@ def test_settings_from_a_model_of_several_skims_have_joint_constants():
     assert [skim.column for skim in two.skims] == [1, 0]
 
 
+def test_settings_from_a_model_take_a_skim_named_twice_once():
+    """The score file had its columns once and its sums twice: it was refused as damaged."""
+    info = make_info(("a", 0.04, 2.0), ("b", 0.25, 1.0))
+    settings = DecisionSettings.from_model(info, skims=["b", "a", "b"])
+    assert [skim.name for skim in settings.skims] == ["b", "a"]
+
+
+@pytest.mark.parametrize("mode", ["sample", "official", "debug"])
+def test_settings_from_a_model_refuse_a_threshold_that_nothing_uses(mode: str):
+    info = make_info(("a", 0.04, 2.0))
+    with pytest.raises(UsageError, match=f"threshold: .* got it with '{mode}'"):
+        DecisionSettings.from_model(info, mode=mode, threshold=0.1)
+
+
 @pytest.mark.parametrize("constant", [0.0, -1.0, np.nan, np.inf])
 def test_settings_refuse_a_constant_that_is_no_number_above_zero(constant: float):
     skim = SkimSettings("skim0", 0, threshold=0.2, constant=constant)

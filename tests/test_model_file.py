@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from smartfilter.errors import ModelFileError
+from smartfilter.errors import ModelFileError, UsageError
 from smartfilter.events import EVENT_TYPES
 from smartfilter.graphs import PRESETS
 from smartfilter.model_file import (
@@ -351,7 +351,7 @@ def test_save_model_interrupted_keeps_the_old_file(model_path, network, monkeypa
         raise OSError("disk full")
 
     monkeypatch.setattr("pathlib.Path.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UsageError, match="disk full"):
         save_model(model_path, network, make_info(network, training={"seed": 4}))
     assert model_path.read_bytes() == before
     assert [p.name for p in model_path.parent.iterdir()] == ["model.pt"]

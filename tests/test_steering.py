@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from smartfilter.cli import cli
@@ -66,6 +67,16 @@ def test_standalone_wrong_skim_fails_before_the_first_event(
     assert run.returncode != 0
     assert "did you mean 'feiHadronicB0'" in run.stderr
     assert "not be started" in run.stderr
+
+
+@pytest.mark.parametrize(("option", "value"), [("--mode", "sampel"), ("--step", "0")])
+def test_standalone_wrong_option_is_a_usage_error(
+    project_root: Path, option: str, value: str
+):
+    main = runpy.run_path(str(project_root / "steering" / "standalone.py"))["main"]
+    result = CliRunner().invoke(main, [option, value])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.output
 
 
 def run_main(root: Path, name: str, *arguments: str) -> str:

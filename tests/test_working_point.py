@@ -465,6 +465,7 @@ def test_score_uses_the_working_point_of_the_event_type(
         (("-o", "nowhere/point.json"), 2, "existing folder"),
         (("-o", "point.txt"), 2, "ends in .json"),
         (("--t-s", "-1"), 2, "range"),
+        (("--t-g", "0", "--t-s", "0", "-o", "point.json"), 2, "above 0"),
     ],
 )
 def test_command_names_what_is_wrong(
@@ -476,6 +477,34 @@ def test_command_names_what_is_wrong(
     assert result == code
     assert message in " ".join(err.split())
     assert out == ""
+
+
+def test_command_names_the_skim_that_nothing_passes(run, tmp_path):
+    scores = draw(50, 2)[0]
+    scores[:, 1] = 0.0
+    path = write_scores(tmp_path / "scores.parquet", scores, ("one", "two"))
+    code, _, err = run("working-point", path)
+    assert code == 2
+    assert "Error: two, " in err
+    assert "name the other skims with --skim" in err
+
+
+def test_command_takes_a_skim_named_twice_once(run, tmp_path):
+    path = write_scores(tmp_path / "scores.parquet", draw(50, 2)[0], ("one", "two"))
+    options = (path, "--skim", "one", "--json")
+    code, out, _ = run("working-point", *options, "--skim", "one")
+    assert code == 0
+    assert out == run("working-point", *options)[1]
+
+
+def test_command_says_how_many_events_the_training_took(run, tmp_path, labelled):
+    """The shipped models tell their own test events by a hash: a few per cent."""
+    options = (labelled, "--model", "gcn", "--skim", SKIM, "--t-s", "10", "--json")
+    code, out, err = run("working-point", *options)
+    assert code == 0
+    document = json.loads(out)
+    assert 0 < document["n_left_out"] == 400 - document["n_events"]
+    assert f"{document['n_left_out']} events that the model was trained on" in err
 
 
 def test_command_on_unlabelled_events_says_what_it_needs(run, project_root):

@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted: the unfinished output was removed", err=True)
+        click.echo("Interrupted: outputs are complete or absent", err=True)
         sys.exit(130)
     except SmartFilterError as error:
         click.echo(f"Error: {error}", err=True)

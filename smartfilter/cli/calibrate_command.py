@@ -49,10 +49,10 @@ def command(
     Example:
       smartfilter calibrate model.pt 'datasets/*.parquet' -o calibrated.pt
     """  # noqa: D301
-    if output.exists() and not force:
-        raise click.UsageError(f"'{output}' exists; use --force to replace it")
+    from smartfilter.io.output import check_output
     from smartfilter.training.recalibration import recalibrate
 
+    check_output(output, force=force)
     with show_steps() as begin:
         result = recalibrate(model, files, output, all_events=all_events, begin=begin)
     assessment = result.assessment

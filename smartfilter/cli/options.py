@@ -74,11 +74,20 @@ model_option = click.option(
     help=f"Model file, or gcn or subtree.  [{DEFAULT_MODEL}]",
 )
 
+
+def _drop_repeats(
+    _: click.Context, __: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return each value once, in order."""
+    return tuple(dict.fromkeys(values))
+
+
 skims_option = click.option(
     "--skim",
     "skims",
     shell_complete=complete_skims,
     multiple=True,
+    callback=_drop_repeats,
     help="Skim; repeatable.  [all]",
 )
 

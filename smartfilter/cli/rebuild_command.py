@@ -31,10 +31,10 @@ def command(model: str, output: Path, force: bool) -> None:
     Example:
       smartfilter rebuild model.pt -o faster.pt
     """  # noqa: D301
-    if output.exists() and not force:
-        raise click.UsageError(f"'{output}' exists; use --force to replace it")
+    from smartfilter.io.output import check_output
     from smartfilter.model_rebuild import rebuild_model
 
+    check_output(output, force=force)
     result = rebuild_model(model, output)
     document = {"output": str(output), **result._asdict()}
     rows = [

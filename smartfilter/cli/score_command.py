@@ -59,7 +59,8 @@ __all__ = ["command"]
 @click.option(
     "--threshold",
     type=click.FloatRange(0.0, 1.0),
-    help="Keep if the score reaches it.  [the model's best working point]",
+    help="Keep if the score reaches it; mode threshold.  [the model's best working "
+    "point]",
 )
 @click.option(
     "--working-point",

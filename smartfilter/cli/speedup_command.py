@@ -68,6 +68,8 @@ def command(
             "fpr": rates.fpr,
             "retention_rate": rates.retention_rate,
         }
+    elif skim is not None:
+        raise click.UsageError("--skim goes with SCORES: rates are those of one skim")
     elif tpr is None or fpr is None:
         raise click.UsageError("give --tpr and --fpr, or a score file")
     else:

@@ -80,12 +80,12 @@ def command(
       smartfilter train 'datasets/mixed-*.parquet' -o m.pt --skim feiHadronicB0 \\
         --config lab_report/combined_gcn
     """  # noqa: D301
-    if output.exists() and not force:
-        raise click.UsageError(f"'{output}' exists; use --force to replace it")
     from smartfilter.io import open_events
+    from smartfilter.io.output import check_output
     from smartfilter.training.config import read_config
     from smartfilter.training.trainer import train_model
 
+    check_output(output, force=force)
     changes: dict[str, Any] = {
         "skims": skims or None,
         "seed": seed,

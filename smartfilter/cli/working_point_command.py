@@ -42,6 +42,7 @@ class _Sample(NamedTuple):
     weight: NDArray[Any]
     event_type: NDArray[Any]
     model_digest: str | None
+    n_left_out: int = 0
 
     @property
     def n_searches(self) -> int:
@@ -152,6 +153,8 @@ def command(
     from smartfilter.points import Times
     from smartfilter.working_point_file import WorkingPointWriter
 
+    if t_g + t_s == 0.0:
+        raise click.UsageError("expected --t-g or --t-s above 0: else nothing is saved")
     writer = None if output is None else WorkingPointWriter(output, force=force)
     times = Times(t_g=t_g, t_s=t_s, t_n=t_n)
     with show_steps() as begin:
@@ -166,6 +169,7 @@ def command(
         by_type = _find_points_by_type(sample, types, times, max_weight, advance)
     document: dict[str, Any] = {
         "n_events": len(sample.scores),
+        "n_left_out": sample.n_left_out,
         "source": next(iter(points.skims.values())).source,
         **times._asdict(),
         "max_weight": max_weight,
@@ -178,6 +182,11 @@ def command(
     if writer is not None:
         writer.write(_select_constants(document), document)
         writer.close()
+    if sample.n_left_out:
+        click.echo(
+            f"{sample.n_left_out:,} events that the model was trained on are left out",
+            err=True,
+        )
     emit(document, *make_tables(points, by_type))
 
 
@@ -189,20 +198,26 @@ def _find_points(
     advance: Callable[[int], None],
 ) -> _Points:
     """Return the working point of each skim, and of several together."""
+    from smartfilter.errors import UsageError
     from smartfilter.working_point import find_joint_points, find_working_point
 
     if retention_rate is not None and len(sample.skims) > 1:
         raise click.UsageError("--retention-rate is that of one skim: add --skim")
     skims = {}
     for k, name in enumerate(sample.skims):
-        skims[name] = find_working_point(
-            sample.scores[:, k],
-            None if sample.passes is None else sample.passes[:, k],
-            times=times,
-            retention_rate=retention_rate,
-            sample_weight=sample.weight,
-            max_weight=max_weight,
-        )
+        try:
+            skims[name] = find_working_point(
+                sample.scores[:, k],
+                None if sample.passes is None else sample.passes[:, k],
+                times=times,
+                retention_rate=retention_rate,
+                sample_weight=sample.weight,
+                max_weight=max_weight,
+            )
+        except UsageError as error:
+            raise UsageError(
+                f"{name}, {error}; give more events, or name the other skims with --skim"
+            ) from error
         advance(1)
     if len(skims) == 1:
         return _Points(skims, {})
@@ -320,6 +335,7 @@ def _score(
         scored.weight,
         scored.event_type,
         scorer.digest,
+        scored.n_dropped,
     )
 
 

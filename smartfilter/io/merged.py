@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,13 @@ import numpy as np
 from smartfilter.errors import InputError
 from smartfilter.event_hash import GOLDEN, mix
 from smartfilter.events import ID_COLUMNS
+from smartfilter.io.output import refuse_inputs
 from smartfilter.io.score_reader import ScoreFile, ScoreSums, verify_scores
 from smartfilter.io.scores import ScoreWriter
 from smartfilter.progress import begin_silently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -36,15 +37,21 @@ columns are read again for every further so many rows."""
 
 @dataclass(frozen=True)
 class _Key:
-    """Columns that tell events apart."""
+    """Columns that tell events apart, and what to do where they do not."""
 
     name: str
     columns: tuple[str, ...]
+    remedy: str
 
 
 _KEYS = (
-    _Key("file / entry", ("file", "entry")),
-    _Key(" / ".join(ID_COLUMNS), ID_COLUMNS),
+    _Key("file / entry", ("file", "entry"), "leave one of them out"),
+    _Key(
+        " / ".join(ID_COLUMNS),
+        ID_COLUMNS,
+        "leave one of them out or, if they are jobs that number different events alike, "
+        "keep them apart: a second pass could not tell which decision is whose",
+    ),
 )
 
 
@@ -80,7 +87,7 @@ def merge_scores(
         thresholds differ; or two files have an event in common: the same entry of the
         same file, or the same experiment, run, production and event number.
     UsageError
-        If the output cannot be written.
+        If the output cannot be written, or is one of the files.
     """
     files = [ScoreFile(path) for path in paths]
     if not files:
@@ -88,6 +95,7 @@ def merge_scores(
     for file in files[1:]:
         _require_same(files[0], file)
     thresholds = _join_thresholds(files)
+    refuse_inputs(Path(output), paths)
     with ScoreWriter(output, files[0].skims, force=force) as writer:
         n_rows = sum(file.n_rows for file in files)
         advance = begin("verify", n_rows, "rows")
@@ -157,6 +165,7 @@ def _join_metadata(
         "n_unscorable": add("n_unscorable"),
         "event_types": types,
         "n_event_type_inferred": add("n_event_type_inferred"),
+        "n_event_type_contradicted": add("n_event_type_contradicted"),
         "sum_weight": {s: sum(part.sum_weight[s] for part in sums) for s in skims},
         "sum_weight2": {s: sum(part.sum_weight2[s] for part in sums) for s in skims},
         **{name: files[0].metadata.get(name) for name in _SAME if name != "skims"},
@@ -241,5 +250,5 @@ def _compare_rows(
                     raise InputError(
                         f"events: expected each in one file only, got {shown} "
                         f"({key.name}) in '{files[first].path}' ({where}) and in "
-                        f"'{file.path}' ({place}); leave one of them out"
+                        f"'{file.path}' ({place}); {key.remedy}"
                     )

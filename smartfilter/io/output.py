@@ -18,13 +18,14 @@ from smartfilter.errors import InputError, UsageError
 from smartfilter.events import concatenate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from smartfilter.events import Events
 
 __all__ = [
     "METADATA_KEY",
+    "BinaryFile",
     "EventBuffer",
     "OutputFile",
     "TextFile",
@@ -32,6 +33,7 @@ __all__ = [
     "dump_metadata",
     "find_temporaries",
     "name_temporary",
+    "refuse_inputs",
     "translate_write_errors",
 ]
 
@@ -62,6 +64,30 @@ def check_output(path: Path, *, force: bool) -> None:
         )
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"output: folder '{path.parent}' cannot be written to")
+
+
+def refuse_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
+    """Refuse an output that would replace what it is made from, ``force`` or not.
+
+    Parameters
+    ----------
+    output : Path or None
+    inputs : iterable of str or Path
+        Files that are read; other names, as of URLs, are passed over.
+
+    Raises
+    ------
+    UsageError
+        If the output is one of the inputs, under this name or another.
+    """
+    if output is None or not output.exists():
+        return
+    for path in map(Path, inputs):
+        if path.exists() and path.samefile(output):
+            raise UsageError(
+                f"output: expected another file than the input '{path}', got "
+                f"'{output}', which would replace it; name another file"
+            )
 
 
 def name_temporary(path: Path) -> Path:
@@ -244,6 +270,32 @@ class TextFile(OutputFile):
 
     def _finish(self) -> None:
         self._temporary.write_text(self.text, encoding="utf-8")
+
+    def _abandon(self) -> None:
+        """Nothing is open."""
+
+
+class BinaryFile(OutputFile):
+    """A file of bytes that is complete or absent.
+
+    Parameters
+    ----------
+    path : str or Path
+    force : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    UsageError
+        As `OutputFile`.
+    """
+
+    def __init__(self, path: str | Path, *, force: bool = False) -> None:
+        super().__init__(path, force=force)
+        self.content = b""
+
+    def _finish(self) -> None:
+        self._temporary.write_bytes(self.content)
 
     def _abandon(self) -> None:
         """Nothing is open."""

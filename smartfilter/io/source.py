@@ -49,6 +49,11 @@ class EventSource:
         return tuple(name for name, _ in self._readers)
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """The same without trees or sets: what the operating system opens."""
+        return self._paths
+
+    @property
     def n_events(self) -> int:
         """Number of events in all files, from their metadata."""
         return sum(reader.n_events for _, reader in self._readers)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smartfilter.campaign import run_pieces
+from smartfilter.errors import UsageError
 from smartfilter.io import MdstWriter
 from smartfilter.io.parts import Part, PartStore, pack_events, unpack_events
 from smartfilter.pipeline.generator import Generator
@@ -96,6 +97,18 @@ class GenerationTask:
         return Part(pack_events(events), {"file": events.file})
 
 
+def _check_numbers(task: GenerationTask, n_events: int) -> None:
+    """Refuse what basf2's EventMetaData cannot hold: int run, unsigned int event."""
+    last = task.first_event + n_events - 1
+    for name, number, kind in (("run", task.run, np.int32), ("event", last, np.uint32)):
+        limit = np.iinfo(kind).max
+        if number > limit:
+            raise UsageError(
+                f"{name} number: expected at most {limit}, got {number}, which an mdst "
+                "file cannot hold; begin with a smaller one"
+            )
+
+
 def generate_file(
     output: Path,
     n_events: int,
@@ -135,8 +148,10 @@ def generate_file(
     Raises
     ------
     UsageError
-        If the file cannot be written, or what is left is of another run.
+        If the file cannot be written or cannot hold the run or event numbers, or what is
+        left is of another run.
     """
+    _check_numbers(task, n_events)
     inputs = {
         "command": "generate",
         "n_events": n_events,

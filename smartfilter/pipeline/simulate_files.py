@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from smartfilter.campaign import OnEvents, run_pieces
 from smartfilter.distributed import remember
-from smartfilter.io.output import check_output
+from smartfilter.io.output import check_output, refuse_inputs
 from smartfilter.io.parts import Part, PartStore, pack_events, unpack_events
 from smartfilter.pipeline.detector import Detector
 from smartfilter.pipeline.labelling import (
@@ -137,12 +137,14 @@ def simulate_files(
     Raises
     ------
     UsageError
-        If both outputs are the same file, one cannot be written, or what is left is of
-        another run.
+        If both outputs are the same file, one is an input or cannot be written, or what
+        is left is of another run.
     InputError
         If there is no event, or one cannot be read or simulated.
     """
     require_different(output, objects)
+    for path in (output, objects):
+        refuse_inputs(path, source.paths)
     inputs = {
         "command": "simulate",
         **source.describe(),

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from smartfilter.errors import InputError, UsageError
 from smartfilter.io.labelled import PASSES
+from smartfilter.io.output import refuse_inputs
 from smartfilter.io.parquet import BatchWriter
 from smartfilter.io.relabelled import LabelledRows, RelabelledWriter
 from smartfilter.pipeline.object_file import IDENTITY_COLUMNS, hash_content
@@ -83,7 +84,8 @@ def skim_files(
     Raises
     ------
     UsageError
-        If there are events and no output, no worker, or the output cannot be written.
+        If there are events and no output, no worker, or the output is an input or cannot
+        be written.
     InputError
         If a file is damaged, an object cannot be reconstructed or events and objects
         do not belong together.
@@ -94,6 +96,7 @@ def skim_files(
         if output is None:
             raise UsageError("output: expected a file for the new labels, got none")
         _check_sizes(source, events)
+    refuse_inputs(output, (*source.files, *(events.files if events else ())))
     document = {
         **(provenance or {}),
         "objects": list(source.files),

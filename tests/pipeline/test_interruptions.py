@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,23 @@ def assert_same_columns():
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
     return check
+
+
+@pytest.mark.parametrize(
+    ("numbers", "name"),
+    [({"run": 2**31}, "run"), ({"first_event": 2**32 - 19}, "event")],
+)
+def test_generate_file_refuses_numbers_of_no_mdst_file_before_any_work(
+    tmp_path, numbers, name
+):
+    path = tmp_path / "events.root"
+    task = replace(TASK, **numbers)
+    with (
+        open_workers() as workers,
+        pytest.raises(UsageError, match=f"{name} number: expected at most"),
+    ):
+        generate_file(path, 20, task=task, workers=workers, provenance={})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_generate_file_with_workers_is_the_same(
