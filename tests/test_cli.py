@@ -12,10 +12,11 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from smartfilter.cli import COMMANDS, cli, main
 from smartfilter.cli.generate_command import command as generate
-from smartfilter.cli.options import EVENT_TYPE
+from smartfilter.cli.options import EVENT_TYPE, skims_option
 from smartfilter.events import EVENT_TYPES
 from smartfilter.io import open_events, read_scores
 from smartfilter.scoring import Scorer
@@ -321,6 +322,16 @@ def test_help_of_the_group_has_examples_and_exit_codes(run):
 
 def test_event_types_of_the_options_are_those_of_events():
     assert tuple(EVENT_TYPE.choices) == EVENT_TYPES
+
+
+def test_skims_option_gives_each_skim_once():
+    @click.command()
+    @skims_option
+    def show(skims: tuple[str, ...]) -> None:
+        click.echo(" ".join(skims))
+
+    arguments = ("--skim", "b", "--skim", "a", "--skim", "b")
+    assert CliRunner().invoke(show, arguments).output == "b a\n"
 
 
 def test_decay_table_choices_are_those_of_the_generator():

@@ -489,14 +489,6 @@ def test_command_names_the_skim_that_nothing_passes(run, tmp_path):
     assert "name the other skims with --skim" in err
 
 
-def test_command_takes_a_skim_named_twice_once(run, tmp_path):
-    path = write_scores(tmp_path / "scores.parquet", draw(50, 2)[0], ("one", "two"))
-    options = (path, "--skim", "one", "--json")
-    code, out, _ = run("working-point", *options, "--skim", "one")
-    assert code == 0
-    assert out == run("working-point", *options)[1]
-
-
 def test_command_says_how_many_events_the_training_took(run, tmp_path, labelled):
     """The shipped models tell their own test events by a hash: a few per cent."""
     options = (labelled, "--model", "gcn", "--skim", SKIM, "--t-s", "10", "--json")

@@ -85,7 +85,9 @@ def command(
     from smartfilter.training.config import read_config
     from smartfilter.training.trainer import train_model
 
+    history = output.with_suffix(".csv")
     check_output(output, force=force)
+    check_output(history, force=force or resume)
     changes: dict[str, Any] = {
         "skims": skims or None,
         "seed": seed,
@@ -104,7 +106,7 @@ def command(
             settings,
             advance=advance,
             progress=is_interactive(),
-            history_file=output.with_suffix(".csv"),
+            history_file=history,
             checkpoint=output.with_suffix(".ckpt"),
             resume=resume,
         )

@@ -83,3 +83,12 @@ def test_model_for_an_absent_folder_is_refused_before_the_data_are_read(
     code, _, err = run(*arguments)
     assert code == 2
     assert err == "Error: output: expected an existing folder, got 'absent'; make it\n"
+
+
+def test_train_does_not_replace_a_table_beside_the_model(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("model.csv").write_text("mine")
+    code, _, err = run("train", "labelled.parquet", "-o", "model.pt")
+    assert code == 2
+    assert "'model.csv' exists; use --force" in err
+    assert Path("model.csv").read_text() == "mine"
