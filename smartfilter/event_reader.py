@@ -83,6 +83,10 @@ class EventReader:
         """Return the generator particles; the type is unknown in basf2."""
         return read_particles(self._particles, self._meta_data, self._read)
 
+    def holds(self, n_particles: int) -> bool:
+        """Return whether the event has so many generator particles."""
+        return self.read().n_particles == n_particles
+
     @property
     def stored_event_type(self) -> str:
         """The type in EventExtraInfo, empty if there is none."""

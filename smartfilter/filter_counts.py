@@ -19,7 +19,7 @@ class FilterCounts:
         Events without a score: kept with weight 1.
     n_failed, n_missing : int
         Those of them for which network or device failed, and those that a score file
-        does not have.
+        does not have, or with another number of particles.
     inferred : dict of str to int
         Events whose type was inferred from the record, by type.
     sum_weight : dict of str to float

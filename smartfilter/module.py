@@ -50,6 +50,7 @@ FIRST_LOOK = 1000
 """Events after which a job in which none could be scored is stopped."""
 
 MISSING = "not in the score file"
+DIFFERENT = "with another number of particles in the score file"
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class SmartFilter(basf2.Module):
     scores : str or Path, optional
         Score file of a first pass: its decisions are looked up by experiment, run,
         production and event number instead of scoring. Skims, mode, seed, threshold
-        and model are those of the file. An event that it does not have is kept with
-        weight 1 and counted.
+        and model are those of the file. An event that it does not have, or has with
+        another number of generator particles (jobs may number their events alike), is
+        kept with weight 1 and counted.
     seed : int, optional
         Of the sampling; by default derived from the job's own seed.
     device : str
@@ -115,8 +117,8 @@ class SmartFilter(basf2.Module):
     debug : bool
         Keep everything and store what the filter thinks.
     strict : bool
-        Stop at the first event that cannot be scored, or that the score file does
-        not have.
+        Stop at the first event that cannot be scored, or whose decision the score
+        file does not have.
     fail_open : bool
         Keep an event, with weight 1, when the network or the device fails on it;
         otherwise the job stops.
@@ -180,7 +182,7 @@ class SmartFilter(basf2.Module):
         self._warned = set()
         self._settings = ()
         self._lookup = None
-        self._event.register(particles=self._score_file is None)
+        self._event.register()
         try:
             if self._event_type is not None:
                 encode_event_type(self._event_type)
@@ -300,9 +302,9 @@ class SmartFilter(basf2.Module):
 
     def _look_up(self, lookup: ScoreLookup) -> _Outcome:
         row = lookup.find(self._event.identity)
-        if row is None:
+        if row is None or not self._event.holds(int(lookup.n_particles[row])):
             self.counts.n_missing += 1
-            return self._keep_unscored(MISSING)
+            return self._keep_unscored(MISSING if row is None else DIFFERENT)
         self._check_event_type(int(lookup.event_type[row]))
         score = lookup.score[row].tolist()
         return _Outcome(
@@ -356,7 +358,7 @@ class SmartFilter(basf2.Module):
             return
         experiment, run, production, event = self._event.identity
         where = f"event {experiment}/{run}/{event}"
-        if trouble == MISSING:
+        if trouble in (MISSING, DIFFERENT):
             where += f" (production {production})"
         if self._strict:
             raise InputError(
@@ -366,7 +368,7 @@ class SmartFilter(basf2.Module):
         if counts.n_generated == counts.n_unscorable == FIRST_LOOK:
             hint = (
                 "is it the score file of these events?"
-                if trouble == MISSING
+                if trouble in (MISSING, DIFFERENT)
                 else "is the module right behind the generator?"
             )
             raise InputError(

@@ -47,6 +47,7 @@ class ScoreLookup:
         self.mode = str(table.metadata.get("mode", "unknown"))
         self.digest = str(table.metadata.get("model_digest", "unknown"))
         self.event_type: NDArray[np.int8] = table["event_type"]
+        self.n_particles: NDArray[np.int64] = table["n_particles"]
         self.keep: NDArray[np.bool_] = table["keep"]
         self.weight = self._stack(table, "weight")
         self.score = self._stack(table, "score")

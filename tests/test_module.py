@@ -654,12 +654,23 @@ def test_second_pass_decides_to_the_last_bit_as_the_first(
         assert module.counts.sum_weight[name] == sum(weight.tolist())
 
 
-def test_scores_need_no_particles(tmp_path: Path):
-    """The second pass reads event numbers alone."""
+def test_scores_of_events_without_particles_are_found(tmp_path: Path):
     events = make_events([0, 0])
     write_scores(tmp_path / "s.parquet", events, [False, True])
     _, sink = run(events, scores=tmp_path / "s.parquet", seed=None)
     assert sink.numbers == [101]
+
+
+def test_scores_of_other_events_with_the_same_numbers_decide_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Jobs number their events alike; what tells them apart is in the event."""
+    write_scores(tmp_path / "s.parquet", make_events([3, 4, 5]), [False, False, True])
+    module, sink = run(make_events([5, 4, 6]), scores=tmp_path / "s.parquet", seed=None)
+    assert sink.numbers == [100, 102]
+    assert sink.infos == [dict.fromkeys((f"weight_{n}" for n in SKIM_NAMES), 1.0)] * 2
+    assert (module.counts.n_unscorable, module.counts.n_missing) == (2, 2)
+    assert caplog.text.count("another number of particles in the score file") == 1
 
 
 def test_unscorable_row_of_the_score_file_is_kept_and_counted(tmp_path: Path):
