@@ -1,11 +1,12 @@
-"""Rare skims with few passing events: from scratch, or from a network of other skims.
+r"""Rare skims with few passing events: from scratch, or from a network of other skims.
 
 A base network is trained on all skims but the rare one. Then, for several numbers of
 passing events of the rare skim, with the failing events generated together with them, a
 network is trained from scratch and one that starts from the base. All are judged by the
 same test events. A run that was stopped goes on with the same command.
 
-    python benchmarks/transfer.py 'datasets/*.parquet' --skim BtoXgamma -o output/transfer
+    python benchmarks/transfer.py 'datasets/mixed-000[0-2]?.parquet' --skim BtoXgamma \
+      --test-failing 10000 -o output/transfer --figure docs/figures/transfer.png
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from smartfilter.errors import InputError, SmartFilterError, UsageError
 from smartfilter.io import open_events
 from smartfilter.model_file import read_model_info
 from smartfilter.pdg import load_vocabulary
+from smartfilter.plots.style import COLOURS, use_style
 from smartfilter.presets import get_preset
 from smartfilter.speedup import find_best_threshold, threshold_speedup
 from smartfilter.training.config import read_config
@@ -234,20 +236,27 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for size in sorted({row["size"] for row in rows}):
         for start in STARTS:
             some = [r for r in rows if r["size"] == size and r["start"] == start]
-            auc = np.array([r["auc"] for r in some])
+            auc = [r["auc"] for r in some]
+            speedup = [r["speedup"] for r in some]
             summary.append(
                 {
                     "passing": size,
                     "start": start,
                     "n_events": float(np.mean([r["n_events"] for r in some])),
-                    "auc": float(auc.mean()),
-                    "auc_spread": float(auc.std(ddof=1)) if len(auc) > 1 else 0.0,
+                    "auc": float(np.mean(auc)),
+                    "auc_spread": _spread(auc),
                     "auc_error": float(np.mean([r["auc_error"] for r in some])),
-                    "speedup": float(np.mean([r["speedup"] for r in some])),
+                    "speedup": float(np.mean(speedup)),
+                    "speedup_spread": _spread(speedup),
                     "seconds": float(np.mean([r["seconds"] for r in some])),
                 }
             )
     return summary
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the standard deviation of the seeds, 0 for one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def print_curve(summary: Sequence[dict[str, Any]]) -> None:
@@ -267,10 +276,48 @@ def print_curve(summary: Sequence[dict[str, Any]]) -> None:
         print(line.format(*cells))
 
 
+def draw(document: dict[str, Any], path: Path) -> None:
+    """Draw AUC and speedup against the passing events: mean and spread of the seeds."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    looks = {"scratch": ("orange", "s", "--"), "base": ("blue", "o", "-")}
+    labels = {"scratch": "from scratch", "base": "from a network of other skims"}
+    quantities = {"auc": "AUC", "speedup": r"speedup of a threshold, $t_s = 100\,t_g$"}
+    with use_style():
+        figure, axes = plt.subplots(1, 2, figsize=(14, 6), layout="constrained")
+        for ax, (name, label) in zip(axes, quantities.items(), strict=True):
+            for start, (colour, marker, line) in looks.items():
+                rows = [r for r in document["summary"] if r["start"] == start]
+                ax.errorbar(
+                    [r["passing"] for r in rows],
+                    [r[name] for r in rows],
+                    yerr=[r[f"{name}_spread"] for r in rows],
+                    marker=marker,
+                    linestyle=line,
+                    color=COLOURS[colour],
+                    capsize=4,
+                    label=labels[start],
+                )
+            ax.set_xscale("log")
+            ax.set_xlabel(f"passing events for training ({document['skim']})")
+            ax.set_ylabel(label)
+        axes[0].legend(loc="lower right")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
+
+
 @click.command(help=__doc__)
 @click.argument("files", nargs=-1, required=True)
 @click.option("--skim", required=True, help="The rare one.")
-@click.option("--config", default="subtree", show_default=True, help="Of the base.")
+@click.option(
+    "--config",
+    default=str(Path(__file__).with_suffix(".yaml")),
+    help="Of the base.  [transfer.yaml]",
+)
 @click.option("--base", type=click.Path(path_type=Path), help="[trained here]")
 @click.option("--passing", multiple=True, type=click.IntRange(4), help="Repeatable.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1))
@@ -280,6 +327,7 @@ def print_curve(summary: Sequence[dict[str, Any]]) -> None:
 @click.option("--max-events", type=click.IntRange(1), help="To read.  [all]")
 @click.option("--test-failing", default=20_000, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw the curve.")
 def command(
     files: tuple[str, ...],
     skim: str,
@@ -293,6 +341,7 @@ def command(
     max_events: int | None,
     test_failing: int,
     output: Path,
+    figure: Path | None,
 ) -> None:
     """Train, compare and print the learning curve."""
     folder = output / "runs"
@@ -327,7 +376,7 @@ def command(
         small,
         base=model,
         learning_rate=learning_rate,
-        sizes=passing or (10, 30, 100, 300),
+        sizes=passing or (10, 30, 100, 200),
         seeds=seeds,
         n_failing=test_failing,
         folder=folder,
@@ -343,6 +392,8 @@ def command(
     }
     print_curve(summary)
     (output / "transfer.json").write_text(json.dumps(document, indent=1) + "\n")
+    if figure is not None:
+        draw(document, figure)
 
 
 if __name__ == "__main__":

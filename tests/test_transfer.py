@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import PARTICLE_COLUMNS, Events, offsets_from_counts
 from smartfilter.io import LabelledWriter
-from smartfilter.training.config import TrainingConfig
+from smartfilter.training.config import TrainingConfig, read_config
 from smartfilter.training.dataset import make_dataset
 from smartfilter.training.split import Split
 from smartfilter.training.trainer import train_on
@@ -130,6 +131,7 @@ def test_command_learning_curve_and_resume(study, events, tmp_path, monkeypatch)
     arguments = [str(data), "--skim", "rare", "--config", str(config)]
     arguments += ["--passing", "8", "--passing", "30", "--seeds", "2"]
     arguments += ["--epochs", "2", "-o", str(output)]
+    arguments += ["--figure", str(tmp_path / "curve.png")]
     runner = CliRunner()
     first = runner.invoke(study.command, arguments, catch_exceptions=False)
     assert first.exit_code == 0
@@ -145,7 +147,14 @@ def test_command_learning_curve_and_resume(study, events, tmp_path, monkeypatch)
     best = document["summary"][-1]
     runs = [r for r in document["runs"] if r["size"] == 30 and r["start"] == "base"]
     assert best["auc"] == pytest.approx(np.mean([r["auc"] for r in runs]))
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(study, "run_one", lambda *_: pytest.fail("trained again"))
     again = runner.invoke(study.command, arguments, catch_exceptions=False)
     assert again.exit_code == 0
     assert json.loads((output / "transfer.json").read_text()) == document
+
+
+def test_shipped_configuration_of_the_base_is_a_subtree_network(study):
+    config = read_config(str(Path(study.__file__).with_suffix(".yaml")))
+    assert config.network == "subtree"
+    assert config.split_fractions == (0.4, 0.1, 0.5)
