@@ -16,7 +16,8 @@ from smartfilter.graphs import GraphBatch
 from smartfilter.io import open_events
 from smartfilter.scoring import Scorer
 from smartfilter.training.config import TrainingConfig, read_config
-from smartfilter.training.dataset import GraphDataset, Totals, load_dataset
+from smartfilter.training.dataset import GraphDataset, load_dataset
+from smartfilter.training.labels import Totals
 from smartfilter.training.split import SPLITS, Split
 from smartfilter.training.trainer import train_on
 

@@ -42,8 +42,8 @@ from smartfilter.pipeline.reconstruction import (
     reconstruct,
 )
 from smartfilter.scoring import Scorer
-from smartfilter.training.dataset import require_labels
 from smartfilter.training.evaluation import area_under_curve
+from smartfilter.training.labels import require_labels
 from smartfilter.training.split import Split
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ def score_sample(
     from smartfilter.bulk import resolve_event_type
     from smartfilter.io import open_events
     from smartfilter.scoring import Scorer
-    from smartfilter.training.dataset import read_sample_weight, require_labels
+    from smartfilter.training.labels import read_sample_weight, require_labels
     from smartfilter.training.split import Split
 
     scorer = Scorer(model)

@@ -10,9 +10,10 @@ import torch
 
 from smartfilter.decision import hash_events
 from smartfilter.errors import InputError
-from smartfilter.events import EVENT_TYPES, offsets_from_counts
+from smartfilter.events import offsets_from_counts
 from smartfilter.graphs import prepare
 from smartfilter.io import open_events
+from smartfilter.training.labels import Totals, read_sample_weight, require_labels
 from smartfilter.training.split import SPLITS
 
 if TYPE_CHECKING:
@@ -28,51 +29,12 @@ if TYPE_CHECKING:
 __all__ = [
     "GraphBatchTensors",
     "GraphDataset",
-    "Totals",
     "load_dataset",
     "make_dataset",
-    "read_sample_weight",
-    "require_labels",
 ]
-
-SAMPLE_WEIGHT = "sample_weight"
-"""Event-level variable: generated events that an event stands for."""
-
 
 _PURPOSE = 0x7468696E206F7574
 """Purpose of the hash that thins out: ASCII "thin out"; the split uses another one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Totals:
-    """Sums of the weights of all events, also of those that are not in memory.
-
-    Parameters
-    ----------
-    events : ndarray of float64, shape (n_event_types + 1,)
-        In the order of `smartfilter.events.EVENT_TYPES`; unknown at the end.
-    passing : ndarray of float64, shape (n_event_types + 1, n_skims)
-    """
-
-    events: NDArray[np.float64]
-    passing: NDArray[np.float64]
-
-    def __add__(self, other: Totals) -> Totals:
-        """Return the sums of both."""
-        return Totals(self.events + other.events, self.passing + other.passing)
-
-    @classmethod
-    def count(cls, events: Events, skims: Sequence[str]) -> Totals:
-        """Return the sums of labelled events."""
-        weight = read_sample_weight(events).astype(np.float64)
-        code = np.where(events.event_type < 0, len(EVENT_TYPES), events.event_type)
-
-        def add_up(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            sums = np.bincount(code, weights=values, minlength=len(EVENT_TYPES) + 1)
-            return sums.astype(np.float64)
-
-        passing = [add_up(weight * events.labels[name]) for name in skims]
-        return cls(add_up(weight), np.stack(passing, axis=1))
 
 
 class GraphBatchTensors(NamedTuple):
@@ -260,40 +222,6 @@ def _thin_out(
     u = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
     factor = np.where(candidate, 1.0 / share, 1.0).astype(np.float32)
     return ~candidate | (u < share), factor
-
-
-def require_labels(events: Events, skims: Sequence[str]) -> None:
-    """Refuse events without the labels of these skims.
-
-    Raises
-    ------
-    InputError
-        If a label is missing.
-    """
-    for name in skims:
-        if name not in events.labels:
-            raise InputError(
-                f"label: expected '{name}' in {events.file or 'events'}, "
-                f"got {', '.join(events.labels) or 'none'}; run smartfilter simulate"
-            )
-
-
-def read_sample_weight(events: Events) -> NDArray[np.float32]:
-    """Return the generated events that each event stands for, 1 where not given.
-
-    Raises
-    ------
-    InputError
-        If a weight is not a number > 0.
-    """
-    weight = events.variables.get(SAMPLE_WEIGHT, np.ones(len(events), np.float32))
-    bad = np.flatnonzero(~(np.isfinite(weight) & (weight > 0)))
-    if len(bad):
-        raise InputError(
-            f"{SAMPLE_WEIGHT}: expected numbers > 0, got {weight[bad[0]]} in "
-            f"{events.file or 'events'}, entry {events.entry[bad[0]]}"
-        )
-    return weight.astype(np.float32)
 
 
 def load_dataset(

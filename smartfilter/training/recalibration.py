@@ -19,7 +19,7 @@ from smartfilter.progress import begin_silently
 from smartfilter.scoring import Calibrator, Scorer
 from smartfilter.training.assessment import Assessment, assess, count_results, summarise
 from smartfilter.training.calibration import calibrate, estimate_rate
-from smartfilter.training.dataset import (
+from smartfilter.training.labels import (
     Totals,
     read_sample_weight,
     require_labels,

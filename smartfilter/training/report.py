@@ -17,10 +17,10 @@ from smartfilter.training.assessment import assess, count_results, needs_validat
 from smartfilter.training.auc import compare_areas
 from smartfilter.training.bias import make_samples, measure_bias
 from smartfilter.training.curves import make_curves
-from smartfilter.training.dataset import SAMPLE_WEIGHT
 from smartfilter.training.evaluation import find_rate, weight_to_rate
 from smartfilter.training.histograms import fill_histograms
 from smartfilter.training.history import find_history
+from smartfilter.training.labels import SAMPLE_WEIGHT
 from smartfilter.training.scored import score_models
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from smartfilter.errors import InputError, UsageError, describe_unknown
 from smartfilter.io import open_events
-from smartfilter.training.dataset import read_sample_weight, require_labels
+from smartfilter.training.labels import read_sample_weight, require_labels
 from smartfilter.training.split import SPLITS, Split
 
 if TYPE_CHECKING:
