@@ -11,10 +11,10 @@ import numpy as np
 from smartfilter import framework
 from smartfilter.errors import UsageError, describe_unknown
 from smartfilter.module import SmartFilter
+from smartfilter.pipeline.block_filter import BlockFilter
 from smartfilter.pipeline.detector import Detector
 from smartfilter.pipeline.modules import (
     BLOCK_SIZE,
-    BlockFilter,
     CollectorModule,
     DetectorModule,
     GeneratorModule,

@@ -17,7 +17,7 @@ HOSTED = (
     "smartfilter.event_reader",
     "smartfilter.module",
     "smartfilter.training_writer",
-    "smartfilter.pipeline.modules",
+    "smartfilter.pipeline.block_filter",
     "smartfilter.pipeline.chain",
     "smartfilter.pipeline.measurement",
     "smartfilter.pipeline.samples",

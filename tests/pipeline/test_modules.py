@@ -14,9 +14,9 @@ from smartfilter.events import EVENT_TYPES, Events
 from smartfilter.framework import Module, PyStoreArray, PyStoreObj
 from smartfilter.io import MdstWriter
 from smartfilter.module import SmartFilter
+from smartfilter.pipeline.block_filter import BlockFilter
 from smartfilter.pipeline.generator import Generator
 from smartfilter.pipeline.modules import (
-    BlockFilter,
     CollectorModule,
     DetectorModule,
     EventFileModule,
