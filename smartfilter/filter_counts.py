@@ -1,10 +1,39 @@
-"""What the SmartFilter module saw and decided, and its line in the log."""
+"""What becomes of events in the SmartFilter module, counted, and its line in the log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-__all__ = ["FilterCounts"]
+from smartfilter.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["DIFFERENT", "FAILURE", "FIRST_LOOK", "MISSING", "FilterCounts", "Outcome"]
+
+FIRST_LOOK = 1000
+"""Events after which a job in which none could be scored is stopped."""
+
+MISSING = "not in the score file"
+DIFFERENT = "with another number of particles in the score file"
+"""Troubles of a look-up, see `Outcome`."""
+
+FAILURE = "failure"
+"""Trouble of network or device."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happens to one event; sequences are per skim.
+
+    ``trouble`` says why an event is kept without a score.
+    """
+
+    keep: bool
+    weight: Sequence[float]
+    score: Sequence[float]
+    trouble: str = ""
 
 
 @dataclass
@@ -33,6 +62,37 @@ class FilterCounts:
     n_missing: int = 0
     inferred: dict[str, int] = field(default_factory=dict)
     sum_weight: dict[str, float] = field(default_factory=dict)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an event."""
+        self.n_generated += 1
+        self.n_kept += int(outcome.keep)
+        self.n_unscorable += int(bool(outcome.trouble))
+
+    def require_scores(self, trouble: str) -> None:
+        """Refuse to go on if none of the first events could be scored.
+
+        Parameters
+        ----------
+        trouble : str
+            That of the last event.
+
+        Raises
+        ------
+        InputError
+            After exactly `FIRST_LOOK` events without a score.
+        """
+        if not self.n_generated == self.n_unscorable == FIRST_LOOK:
+            return
+        hint = (
+            "is it the score file of these events?"
+            if trouble in (MISSING, DIFFERENT)
+            else "is the module right behind the generator?"
+        )
+        raise InputError(
+            f"SmartFilter: none of the first {FIRST_LOOK} events can be scored "
+            f"(last: {trouble}); {hint}"
+        )
 
     def describe(self) -> str:
         """Return one line for the log."""

@@ -12,7 +12,6 @@ Needs torch and numpy alone, because a basf2 environment brings its own packages
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from smartfilter.basf2_host import (
@@ -30,13 +29,12 @@ from smartfilter.events import (
     Events,
     encode_event_type,
 )
-from smartfilter.filter_counts import FilterCounts
+from smartfilter.filter_counts import DIFFERENT, FAILURE, MISSING, FilterCounts, Outcome
 from smartfilter.graphs import Reason
 from smartfilter.score_lookup import ScoreLookup
 from smartfilter.scoring import Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from smartfilter.scoring import Scores
@@ -45,25 +43,6 @@ __all__ = ["FilterCounts", "SmartFilter", "add_smartfilter"]
 
 WARN_UNSCORABLE = 0.01
 """Share of unscorable events above which the module warns at the end."""
-
-FIRST_LOOK = 1000
-"""Events after which a job in which none could be scored is stopped."""
-
-MISSING = "not in the score file"
-DIFFERENT = "with another number of particles in the score file"
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What happens to one event; sequences are per skim.
-
-    ``trouble`` says why an event is kept without a score.
-    """
-
-    keep: bool
-    weight: Sequence[float]
-    score: Sequence[float]
-    trouble: str = ""
 
 
 class SmartFilter(basf2.Module):
@@ -275,7 +254,7 @@ class SmartFilter(basf2.Module):
             self._store("SmartFilter_Skip", float(not outcome.keep))
         self.return_value(int(outcome.keep or self.debug))
 
-    def _score(self) -> _Outcome:
+    def _score(self) -> Outcome:
         events = self._event.read()
         self._check_event_type(int(events.event_type[0]))
         events, inferred = self._event.resolve_event_type(events, self._event_type)
@@ -289,34 +268,34 @@ class SmartFilter(basf2.Module):
             if not self._fail_open:
                 raise
             self.counts.n_failed += 1
-            self._warn_once("failure", f"scoring failed, events are kept: {error}")
-            return self._keep_unscored("failure")
+            self._warn_once(FAILURE, f"scoring failed, events are kept: {error}")
+            return self._keep_unscored(FAILURE)
         settings = self._settings[int(events.event_type[0])]
         reason = Reason(int(scores.reason[0])).name.lower().replace("_", " ")
-        return _Outcome(
+        return Outcome(
             keep=bool(decision.keep[0]),
             weight=decision.weight[0].tolist(),
             score=scores.scores[0, [skim.column for skim in settings.skims]].tolist(),
             trouble="" if scores.scorable[0] else reason,
         )
 
-    def _look_up(self, lookup: ScoreLookup) -> _Outcome:
+    def _look_up(self, lookup: ScoreLookup) -> Outcome:
         row = lookup.find(self._event.identity)
         if row is None or not self._event.holds(int(lookup.n_particles[row])):
             self.counts.n_missing += 1
             return self._keep_unscored(MISSING if row is None else DIFFERENT)
         self._check_event_type(int(lookup.event_type[row]))
         score = lookup.score[row].tolist()
-        return _Outcome(
+        return Outcome(
             keep=bool(lookup.keep[row]),
             weight=lookup.weight[row].tolist(),
             score=score,
             trouble="" if score[0] == score[0] else "unscorable in the first pass",
         )
 
-    def _keep_unscored(self, trouble: str) -> _Outcome:
+    def _keep_unscored(self, trouble: str) -> Outcome:
         n_skims = len(self._names)
-        return _Outcome(True, [1.0] * n_skims, [float("nan")] * n_skims, trouble)
+        return Outcome(True, [1.0] * n_skims, [float("nan")] * n_skims, trouble)
 
     def judge(self, events: Events) -> tuple[Scores, Decision]:
         """Return scores and decision of one event of known or unknown type."""
@@ -347,14 +326,10 @@ class SmartFilter(basf2.Module):
     def _store(self, name: str, value: float) -> None:
         self._event.extra_info.addExtraInfo(name, value)
 
-    def _count(self, outcome: _Outcome) -> None:
-        counts, trouble = self.counts, outcome.trouble
-        counts.n_generated += 1
-        counts.n_kept += int(outcome.keep)
-        if not trouble:
-            return
-        counts.n_unscorable += 1
-        if trouble == "failure":
+    def _count(self, outcome: Outcome) -> None:
+        self.counts.add(outcome)
+        trouble = outcome.trouble
+        if trouble in ("", FAILURE):
             return
         experiment, run, production, event = self._event.identity
         where = f"event {experiment}/{run}/{event}"
@@ -365,16 +340,7 @@ class SmartFilter(basf2.Module):
                 f"{where}: cannot be scored ({trouble}); strict mode stops"
             )
         self._warn_once(trouble, f"{where}: cannot be scored ({trouble}), kept")
-        if counts.n_generated == counts.n_unscorable == FIRST_LOOK:
-            hint = (
-                "is it the score file of these events?"
-                if trouble in (MISSING, DIFFERENT)
-                else "is the module right behind the generator?"
-            )
-            raise InputError(
-                f"SmartFilter: none of the first {FIRST_LOOK} events can be scored "
-                f"(last: {trouble}); {hint}"
-            )
+        self.counts.require_scores(trouble)
 
     def _check_event_type(self, code: int) -> None:
         """Warn if the type that was given is not that of the event."""

@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 import smartfilter.framework as basf2
-import smartfilter.module
 from smartfilter.basf2_host import list_skim_names
 from smartfilter.cli import cli
 from smartfilter.decision import uniform
@@ -440,7 +439,7 @@ def test_nothing_scorable_stops_early(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    monkeypatch.setattr(smartfilter.module, "FIRST_LOOK", 4)
+    monkeypatch.setattr("smartfilter.filter_counts.FIRST_LOOK", 4)
     with pytest.raises(InputError, match="none of the first 4 events"):
         run(make_events([0] * 9), model=model_path)
     run(make_events([0] * 3), model=model_path)

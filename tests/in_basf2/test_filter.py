@@ -227,7 +227,7 @@ def test_second_pass_with_the_scores_of_other_events_stops(
     rewrite(table, slice(None), other, experiment=table["experiment"] + 1)
     with pytest.raises(Exception, match="strict mode stops"):
         Run(double, gen_file, scores=other, strict=True)
-    monkeypatch.setattr(import_module("smartfilter.module"), "FIRST_LOOK", 10)
+    monkeypatch.setattr("smartfilter.filter_counts.FIRST_LOOK", 10)
     with pytest.raises(Exception, match="score file of these events"):
         Run(double, gen_file, scores=other)
 
