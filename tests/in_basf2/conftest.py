@@ -1,4 +1,4 @@
-"""The double of basf2 as importable modules, and smartfilter imported with it."""
+"""The double of basf2 as importable modules, smartfilter imported with it, and paths."""
 
 from __future__ import annotations
 
@@ -80,3 +80,77 @@ def run_steering(
         return capsys.readouterr().out
 
     return run
+
+
+class Recorder:
+    """Makes modules that note each call of a hook in one list."""
+
+    def __init__(self, double: Any) -> None:
+        self.double = double
+        self.calls: list[str] = []
+
+    def make(self, name: str, **hooks: Any) -> Any:
+        calls = self.calls
+
+        class Noted(self.double.basf2.Module):  # type: ignore[name-defined]
+            def _note(self, hook: str) -> None:
+                calls.append(f"{name}.{hook}")
+                if hook in hooks:
+                    hooks[hook](self)
+
+            def initialize(self) -> None:
+                self._note("initialize")
+
+            def beginRun(self) -> None:
+                self._note("beginRun")
+
+            def event(self) -> None:
+                self._note("event")
+
+            def endRun(self) -> None:
+                self._note("endRun")
+
+            def terminate(self) -> None:
+                self._note("terminate")
+
+        module = Noted()
+        module.set_name(name)
+        return module
+
+
+@pytest.fixture
+def recorder(double: Any) -> Recorder:
+    """Return the maker of modules that note their calls."""
+    return Recorder(double)
+
+
+def _make_path(double: Any, events: int = 1, **settings: Any) -> Any:
+    path = double.basf2.create_path()
+    path.add_module("EventInfoSetter", evtNumList=[events], **settings)
+    return path
+
+
+def _run_with_info(double: Any, recorder: Any, use: Any) -> None:
+    info = double.Belle2.PyStoreObj("EventExtraInfo")
+
+    def event(_: Any) -> None:
+        info.create()
+        use(info)
+
+    path = _make_path(double)
+    path.add_module(
+        recorder.make("a", initialize=lambda _: info.registerInDataStore(), event=event)
+    )
+    double.basf2.process(path)
+
+
+@pytest.fixture(scope="session")
+def make_path():
+    """Return the function that makes a path with event numbers."""
+    return _make_path
+
+
+@pytest.fixture(scope="session")
+def run_with_info():
+    """Return the function that uses EventExtraInfo in an event."""
+    return _run_with_info
