@@ -1,4 +1,4 @@
-"""Networks against plain loops over particles, torch's own layers and hand formulas."""
+"""Networks against plain loops over particles and torch's own layers."""
 
 from __future__ import annotations
 
@@ -12,26 +12,17 @@ from smartfilter.errors import UsageError
 from smartfilter.graphs import PRESETS
 from smartfilter.model_info import DEFAULT, Calibration, ModelInfo, SkimInfo
 from smartfilter.models import build, count_parameters
-from smartfilter.models.blocks import BatchNorm, CommonCodes
 from smartfilter.models.constants import set_constants
 from smartfilter.models.deepset import parse_layers
-from smartfilter.models.features import FeatureSelection
 from smartfilter.models.gatgap import GraphAttention
 from smartfilter.models.layers import find_neighbours
-from smartfilter.models.published_gcn import ReferenceGCN
-from smartfilter.models.segments import (
-    find_events,
-    find_published_neighbours,
-    find_rows,
-    softmax_segments,
-)
+from smartfilter.models.segments import find_rows
 from smartfilter.models.transformer import EncoderLayer, Transformer, find_groups
 from smartfilter.onnx_export import export_network
 from smartfilter.pdg import load_vocabulary
 from smartfilter.training.config import read_config
 
 NAMES = ("prod_time", "energy", "x", "y", "z", "px", "py", "pz")
-PUBLISHED = {"n_features": 8, "n_tokens": load_vocabulary("published").n_tokens}
 SMALL = {"n_features": 8, "n_tokens": 12}
 
 
@@ -382,161 +373,7 @@ def test_transformer_event_type_matters_once_it_is_trained():
         assert not torch.allclose(network(**batch), network(**mixed))
 
 
-def linear(n_inputs, n_outputs):
-    return (n_inputs + 1) * n_outputs
-
-
 U, E = 32, 541 * 8  # units; the embedding of the published table has 4328 parameters
-HEAD = linear(U, U) + linear(U, 1)
-BIG = linear(256, 256)
-PARAMETERS = {
-    "lab_report/deepset": linear(8, U) + HEAD,
-    "lab_report/combined": E + linear(16, U) + HEAD,
-    "lab_report/deepset_gcn": linear(8, U) + linear(U, U) + HEAD,
-    "lab_report/combined_gcn": E + linear(16, U) + linear(U, U) + HEAD,
-    "lab_report/combined_gcn_normalized": E + linear(16, U) + linear(U, U) + HEAD,
-    "lab_report/reversed": E + linear(16, U) + linear(U, U) + HEAD,
-    "lab_report/DS_3_GCN_1": linear(8, U) + 2 * linear(U, U) + HEAD,
-    "lab_report/DS_6_GCN_135": linear(8, U) + 5 * linear(U, U) + HEAD,
-    "lab_report/DS_8_GCN_234567_cylindrical": linear(6, U) + 7 * linear(U, U) + HEAD,
-    # Two numbers per normalised unit: of 31 inputs, three times and once 32.
-    "lab_report/optimal": 541 * 25
-    + (2 * 31 + linear(31, U))
-    + 3 * (2 * U + linear(U, U))
-    + (linear(U, U) + 2 * U + linear(U, 1)),
-    # Each encoder layer: queries, keys, values, output; two linear layers; two norms.
-    "lab_report/transformer": E
-    + linear(16, U)
-    + 2 * (4 * linear(U, U) + linear(U, 2 * U) + linear(2 * U, U) + 2 * 2 * U)
-    + linear(U, 1),
-    "lab_report/flat_mlp": linear(100 * 8, U) + HEAD,
-    "lab_report/flat_mlp_masked": linear(100 * 9, U) + HEAD,
-    "ablations/no_momentum": E + linear(13, U) + linear(U, U) + HEAD,
-    "ablations/no_energy": E + linear(15, U) + linear(U, U) + HEAD,
-    "pd4ml/reference_gcn": E + linear(16, 128) + 8 * linear(128, 128) + linear(128, 1),
-    # 8 features and 182 codes; slopes: one per unit, per slot and unit, per unit.
-    "pd4ml/graph_net_slides": (linear(190, 256) + 2 * BIG + 3 * 256)
-    + 3 * (BIG + 2 * 256 + 100 * 256)
-    + 7 * (BIG + 2 * 256 + 256)
-    + linear(256, 1),
-    # 8 features, 182 codes and the mother in 100 slots; twelve hidden layers.
-    "pd4ml/fully_connected": linear(100 * 191, 256) + 11 * BIG + linear(256, 1),
-    # Each layer: map without bias, two attention vectors and a bias of 4 x 32; the gate;
-    # the state from 4 x 32 pooled units and, but for the first layer, 32 old ones.
-    "gatgap": E
-    + (16 + 5 * 128) * 128
-    + 6 * (3 * 128 + linear(128, 1))
-    + (linear(128, 32) + 5 * linear(160, 32))
-    + linear(32, 1),
-}
-
-
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_published_configuration_parameters_equal_the_formula(name):
-    config = read_config(name)
-    more = {"features": NAMES} if config.network in ("deepset", "flat_mlp") else {}
-    network = build(config.network, **PUBLISHED, **config.settings, **more)
-    assert count_parameters(network) == PARAMETERS[name]
-
-
-def test_reference_gcn_parameters_equal_the_published_table():
-    config = read_config("pd4ml/reference_gcn")
-    network = build(config.network, **PUBLISHED, **config.settings)
-    assert isinstance(network, ReferenceGCN)
-    assert network.embedding.weight.numel() == 4328
-    assert count_parameters(network) == 4328 + 2176 + 8 * 16512 + 129
-
-
-@pytest.mark.parametrize(
-    ("layers", "expected"),
-    [
-        ("DS_1_GCN_", ["linear"]),
-        ("DS_3_GCN_1", ["gcn", "linear", "linear"]),
-        ("DS_4_GCN_23", ["linear", "gcn", "gcn", "linear"]),
-        ("DS_7_GCN_1357", ["gcn", "linear"] * 3 + ["gcn"]),
-        (["linear", "gcn"], ["linear", "gcn"]),
-    ],
-)
-def test_parse_layers_positions_count_from_one(layers, expected):
-    assert parse_layers(layers) == tuple(expected)
-
-
-@pytest.mark.parametrize("layers", ["DS_3_GCN_4", "DS_0_GCN_", "GCN", [], ["conv"]])
-def test_parse_layers_wrong_name_refused(layers):
-    with pytest.raises(UsageError, match="layers: expected"):
-        parse_layers(layers)
-
-
-def test_feature_selection_without_keeps_the_order_of_the_others():
-    select = FeatureSelection(8, NAMES, without=("px", "energy"))
-    x = torch.arange(16.0).reshape(2, 8)
-    assert select.n_outputs == 6
-    assert torch.equal(select(x), x[:, [0, 2, 3, 4, 6, 7]])
-
-
-def test_feature_selection_cylindrical_finds_columns_by_name():
-    names = ("pz", "y", "py", "energy", "x", "prod_time", "px", "z")
-    x = torch.tensor([[1.0, 4.0, -12.0, 5.0, -3.0, 7.0, 5.0, 9.0]])
-    got = FeatureSelection(8, names, cylindrical=True)(x)
-    torch.testing.assert_close(got, torch.tensor([[5.0, 9.0, 13.0, 1.0, 7.0, 5.0]]))
-    less = FeatureSelection(8, names, cylindrical=True, without=("r", "energy"))(x)
-    torch.testing.assert_close(less, torch.tensor([[9.0, 13.0, 1.0, 7.0]]))
-
-
-@pytest.mark.parametrize(
-    ("names", "options", "message"),
-    [
-        (NAMES, {"without": ("mass",)}, "got mass"),
-        (NAMES[:7], {"without": ("x",)}, "names of 8 columns, got 7"),
-        (NAMES, {"without": NAMES}, "at least one feature"),
-        (("a", *NAMES[1:]), {"cylindrical": True}, "got prod_time"),
-    ],
-)
-def test_feature_selection_impossible_choice_refused(names, options, message):
-    with pytest.raises(UsageError, match=message):
-        FeatureSelection(8, names, **options)
-
-
-def test_common_codes_are_the_most_frequent_of_the_training_set():
-    codes = CommonCodes(6, 2)
-    codes.set_constants(torch.tensor([5, 5, 5, 1, 1, 2], dtype=torch.int16))
-    expected = [[1, 0], [0, 1], [0, 0], [0, 0]]
-    got = codes(torch.tensor([5, 1, 2, 0], dtype=torch.int32))
-    assert got.tolist() == expected
-    codes.set_constants(torch.tensor([3]))
-    assert codes(torch.tensor([3, 0])).tolist() == [[1, 0], [0, 0]]
-
-
-@pytest.mark.parametrize("n_rows", [0, 1])
-def test_batch_norm_few_rows_take_the_running_statistics(n_rows):
-    norm = BatchNorm(3).train()
-    norm(torch.randn(50, 3))
-    x = torch.randn(n_rows, 3)
-    before = norm.norm.state_dict()["running_mean"].clone()
-    got = norm(x)
-    assert torch.equal(got, norm.eval()(x))
-    assert torch.equal(before, norm.norm.state_dict()["running_mean"])
-
-
-def test_softmax_segments_large_values_equal_torch():
-    x = torch.tensor([[1e4, 0.0], [1e4, 1.0], [-1e4, 2.0], [3.0, 3.0]])
-    got = softmax_segments(x, torch.tensor([0, 0, 0, 2]), 3)
-    expected = torch.cat([x[:3].softmax(dim=0), torch.ones(1, 2)])
-    torch.testing.assert_close(got, expected)
-
-
-def test_find_events_empty_events_have_no_node():
-    assert find_events(torch.tensor([0, 0, 2, 2, 3])).tolist() == [1, 1, 3]
-
-
-def test_find_published_neighbours_motherless_leaf_is_isolated():
-    """Node 2 has neither mother nor daughter; 3 names itself; 0 has a daughter."""
-    mother = torch.tensor([-1, 0, -1, 3])
-    neighbours = find_published_neighbours(mother, torch.zeros(1), normalise=False)
-    matrix = torch.zeros(4, 4)
-    matrix[find_rows(neighbours, 4), neighbours.node] += neighbours.weight
-    expected = [[0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
-    assert matrix.tolist() == expected
 
 
 def test_transformer_heads_that_do_not_share_evenly_refused():
