@@ -126,4 +126,4 @@ def test_return_value_takes_ints_and_bools_only(make_recorder):
     module = make_recorder([], "a")
     module.return_value(True)
     with pytest.raises(UsageError, match="int64"):
-        module.return_value(np.int64(1))  # type: ignore[arg-type]
+        module.return_value(np.int64(1))
