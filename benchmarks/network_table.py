@@ -35,7 +35,7 @@ MARKS = ("<!-- networks: begin -->", "<!-- networks: end -->")
 REMOVAL_BASE = "lab_report/combined_gcn"
 """The network from which the ablations take features away."""
 
-_ENDS = {"minutes": "budget", "validation": "loss", "epochs": "epochs"}
+_ENDS = {"validation": "loss", "epochs": "epochs"}
 
 
 def render_comparison(document: Mapping[str, Any], limit: Mapping[str, Any]) -> str:
@@ -55,8 +55,8 @@ def render_comparison(document: Mapping[str, Any], limit: Mapping[str, Any]) -> 
             f"{settings['skim']}, {data['n_generated']:,.0f} mixed events, r = "
             f"{100 * data['retention_rate']:.2f} %. Training: {data['n_passing']['train']:,} "
             f"passing and as many failing events for each, until the validation loss stops "
-            f'falling ("loss") or {settings["minutes"]:g} minutes of processor time are over '
-            f'("budget", behind the epoch that exceeds it). Test: '
+            'falling ("loss") or the budget of so many minutes of processor time is over '
+            "(behind the epoch that exceeds it). Test: "
             f"{data['n_passing']['test']:,} passing and {failing:,} failing events. Speedups "
             "for t_s = 100 t_g, t_n = 0; events/s on one core."
         ),
@@ -91,7 +91,13 @@ def render_short(document: Mapping[str, Any], limit: Mapping[str, Any]) -> str:
 
 def _render_row(entry: Mapping[str, Any]) -> str:
     published = entry["published_auc"]
-    ends = ", ".join(_ENDS[end] for end in entry["stopped"])
+    budgets = sorted({run["config"]["max_minutes"] for run in entry["runs"]})
+    ends = ", ".join(
+        f"budget of {', '.join(f'{minutes:g}' for minutes in budgets)}"
+        if end == "minutes"
+        else _ENDS[end]
+        for end in entry["stopped"]
+    )
     cells = (
         f"`{entry['name']}`",
         f"{entry['auc']:.4f} ± {combine_errors(entry):.4f}",
