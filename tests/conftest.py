@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from smartfilter.cli import main
 from smartfilter.distributed import Workers, open_workers
 from smartfilter.events import PARTICLE_COLUMNS, Events, offsets_from_counts
 from smartfilter.graphs import PRESETS
@@ -52,6 +53,27 @@ def shared_data() -> Path:
 def project_root() -> Path:
     """Return the folder of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def example(project_root: Path) -> Path:
+    """Return the example file of generated events."""
+    return project_root / "examples" / "events.root"
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs a command and returns exit code, stdout, stderr."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        code = stop.value.code
+        assert isinstance(code, int)
+        return code, out, err
+
+    return call
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,13 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from smartfilter.cli import COMMANDS, cli, main
+from smartfilter.cli import COMMANDS, cli
 from smartfilter.cli.generate_command import command as generate
 from smartfilter.cli.options import EVENT_TYPE, skims_option
 from smartfilter.events import EVENT_TYPES
@@ -22,26 +21,6 @@ from smartfilter.io import open_events, read_scores
 from smartfilter.scoring import Scorer
 
 SKIM = "feiHadronicB0"
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Any:
-    """Return a function that runs a command and returns exit code, stdout, stderr."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        code = stop.value.code
-        assert isinstance(code, int)
-        return code, out, err
-
-    return call
-
-
-@pytest.fixture
-def example(project_root: Path) -> Path:
-    return project_root / "examples" / "events.root"
 
 
 def test_help_is_printed_without_loading_torch():

@@ -40,11 +40,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def example(project_root: Path) -> Path:
-    return project_root / "examples" / "events.root"
-
-
 def test_export_prints_what_it_wrote(tmp_path, capfd):
     path = tmp_path / "gcn.onnx"
     code = call("export", default_model_path(), "--onnx", path, "--json")

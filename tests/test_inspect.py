@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ET
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,39 +19,20 @@ from smartfilter.contents import (
     count_scores,
     summarise,
 )
-from smartfilter.decay_tree import build_decay_tree, list_decay_particles
-from smartfilter.errors import UsageError
 from smartfilter.events import EVENT_TYPES, PARTICLE_COLUMNS, Events
 from smartfilter.graphs import find_dropped
 from smartfilter.io import MdstWriter, ScoreFile, open_events, read_scores
 from smartfilter.io.origin import read_origin
 from smartfilter.model_file import find_model, read_model_info
 from smartfilter.pipeline.object_file import open_objects
-from smartfilter.plots.decay_tree import (
-    MAX_PARTICLES,
-    draw_decay_tree,
-    place_particles,
-)
-from smartfilter.plots.folder import save_figure
 
 SKIM = "feiHadronicB0"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def run(capfd):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main(["inspect", *map(str, arguments)])
-        captured = capfd.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def example(project_root):
-    return project_root / "examples" / "events.root"
+def inspect(run):
+    return partial(run, "inspect")
 
 
 def make_events(mothers: list[int], counts: list[int] | None = None) -> Events:
@@ -75,15 +56,11 @@ def make_events(mothers: list[int], counts: list[int] | None = None) -> Events:
     )
 
 
-def list_particles(events: Events, notes: list[str] | None = None):
-    return list_decay_particles(events, 0, notes or [""] * events.n_particles)
-
-
 # Events
 
 
-def test_inspect_events_equals_plain_counts(run, example):
-    code, out, _ = run(example, "--json")
+def test_inspect_events_equals_plain_counts(inspect, example):
+    code, out, _ = inspect(example, "--json")
     assert code == 0
     document = json.loads(out)
     events = open_events(example).read()
@@ -105,16 +82,16 @@ def test_inspect_events_equals_plain_counts(run, example):
         assert spread["median"] == sorted(values)[len(values) // 2]
 
 
-def test_inspect_events_text_has_the_same_numbers(run, example):
-    _, out, _ = run(example)
+def test_inspect_events_text_has_the_same_numbers(inspect, example):
+    _, out, _ = inspect(example)
     assert "mdst ROOT" in out
     assert "dropped: vertex" in out
     assert "1,370" in out
 
 
-def test_inspect_real_file_names_its_release_and_secondaries(run, shared_data):
+def test_inspect_real_file_names_its_release_and_secondaries(inspect, shared_data):
     path = shared_data / "mdst" / "mdst-v09-00-00.root"
-    code, out, _ = run(path, "--json")
+    code, out, _ = inspect(path, "--json")
     assert code == 0
     document = json.loads(out)
     assert document["release"] == "release-09-00-00"
@@ -124,11 +101,11 @@ def test_inspect_real_file_names_its_release_and_secondaries(run, shared_data):
     assert document["stored_per_event"]["max"] > document["particles_per_event"]["max"]
 
 
-def test_inspect_model_option_decides_the_preparation(run, example, tmp_path):
-    code, out, _ = run(example, "--model", "subtree", "--json")
+def test_inspect_model_option_decides_the_preparation(inspect, example, tmp_path):
+    code, out, _ = inspect(example, "--model", "subtree", "--json")
     assert code == 0
     assert json.loads(out)["preset"] == "smart_background"
-    assert run(example, "--model", tmp_path / "none.pt")[0] == 4
+    assert inspect(example, "--model", tmp_path / "none.pt")[0] == 4
 
 
 def test_read_origin_without_metadata_knows_the_format(tmp_path):
@@ -151,16 +128,16 @@ def test_count_events_reasons_types_and_unknown_codes():
     assert contents.multiplicities["nodes"].tolist() == [2, 0, 0, 1]
 
 
-def test_count_events_of_nothing_is_empty(run, tmp_path):
+def test_count_events_of_nothing_is_empty(inspect, tmp_path):
     contents = count_events([])
     assert contents.n_events == 0
     assert summarise(contents.multiplicities["particles"]) == {}
     with MdstWriter(tmp_path / "empty.root"):
         pass
-    code, out, _ = run(tmp_path / "empty.root", "--json")
+    code, out, _ = inspect(tmp_path / "empty.root", "--json")
     assert code == 0
     assert json.loads(out)["particles_per_event"] == {}
-    assert run(tmp_path / "empty.root")[0] == 0
+    assert inspect(tmp_path / "empty.root")[0] == 0
 
 
 # Scores
@@ -175,8 +152,8 @@ def scores(example, tmp_path_factory):
     return output
 
 
-def test_inspect_scores_histograms_equal_a_plain_loop(run, scores):
-    code, out, _ = run(scores, "--json")
+def test_inspect_scores_histograms_equal_a_plain_loop(inspect, scores):
+    code, out, _ = inspect(scores, "--json")
     assert code == 0
     document = json.loads(out)
     table = read_scores(scores)
@@ -209,14 +186,14 @@ def test_inspect_scores_histograms_equal_a_plain_loop(run, scores):
     )
 
 
-def test_inspect_scores_draws_the_skim_that_is_named(run, scores):
-    code, out, _ = run(scores, "--skim", SKIM)
+def test_inspect_scores_draws_the_skim_that_is_named(inspect, scores):
+    code, out, _ = inspect(scores, "--skim", SKIM)
     assert code == 0
     assert f"{SKIM}, mixed: pass probability of 400 events" in out
     n_kept = int(read_scores(scores)["keep"].sum())
     assert f"{SKIM}, mixed: weights of {n_kept} kept events" in out
     assert "█" in out
-    code, _, err = run(scores, "--skim", "feiHadronic0")
+    code, _, err = inspect(scores, "--skim", "feiHadronic0")
     assert code == 2
     assert "expected --skim to be one of" in err
 
@@ -255,7 +232,7 @@ def test_histogram_is_plain_where_the_terminal_is(tmp_path):
 # Objects and models
 
 
-def test_inspect_objects_counts_tracks_and_clusters(run, example, tmp_path):
+def test_inspect_objects_counts_tracks_and_clusters(inspect, example, tmp_path):
     events = tmp_path / "few.root"
     with MdstWriter(events) as writer:
         writer.write(open_events(example).read().take(range(12)))
@@ -263,7 +240,7 @@ def test_inspect_objects_counts_tracks_and_clusters(run, example, tmp_path):
     with pytest.raises(SystemExit) as stop:
         main(["simulate", str(events), "-o", str(labelled), "--objects", str(objects)])
     assert not stop.value.code
-    code, out, _ = run(objects, "--json")
+    code, out, _ = inspect(objects, "--json")
     assert code == 0
     document = json.loads(out[out.index('{\n  "schema_version": 1,\n  "path"') :])
     tracks, clusters = [], []
@@ -275,13 +252,15 @@ def test_inspect_objects_counts_tracks_and_clusters(run, example, tmp_path):
     assert document["tracks_per_event"] == summarise(np.array(tracks))
     assert document["clusters_per_event"] == summarise(np.array(clusters))
     assert document["provenance"]["command"] == "simulate"
-    code, out, _ = run(labelled, "--json")
+    code, out, _ = inspect(labelled, "--json")
     assert json.loads(out)["provenance"]["command"] == "simulate"
 
 
 @pytest.mark.parametrize("name", ["gcn", "subtree"])
-def test_inspect_shipped_model_by_name_has_the_whole_document(run, name, monkeypatch):
-    code, out, _ = run(name, "--json")
+def test_inspect_shipped_model_by_name_has_the_whole_document(
+    inspect, name, monkeypatch
+):
+    code, out, _ = inspect(name, "--json")
     assert code == 0
     document = json.loads(out)
     info, digest = read_model_info(find_model(name))
@@ -293,8 +272,8 @@ def test_inspect_shipped_model_by_name_has_the_whole_document(run, name, monkeyp
     assert document["calibration"] == constants
 
 
-def test_inspect_model_text_has_metrics_and_provenance(run):
-    code, out, _ = run("subtree")
+def test_inspect_model_text_has_metrics_and_provenance(inspect):
+    code, out, _ = inspect("subtree")
     assert code == 0
     info, _ = read_model_info(find_model("subtree"))
     metrics = info.training["metrics"][SKIM]
@@ -304,130 +283,13 @@ def test_inspect_model_text_has_metrics_and_provenance(run):
     assert "config.learning_rate" in out
 
 
-def test_inspect_unknown_name_lists_the_shipped_models(run):
-    code, _, err = run("subtre")
+def test_inspect_unknown_name_lists_the_shipped_models(inspect):
+    code, _, err = inspect("subtre")
     assert code == 3
     assert "expected a file or a shipped model (gcn, subtree)" in err
 
 
-# Decay trees
-
-
-def test_list_decay_particles_breaks_loops_and_ignores_strangers():
-    particles = list_particles(make_events([1, 2, 0, 2, 99, 5, -2]))
-    assert [p.mother for p in particles] == [-1, 2, 0, 2, -1, -1, -1]
-    assert particles[2].daughters == (1, 3)
-
-
-def test_decay_tree_of_a_long_chain_prints(capsys):
-    chain = make_events(list(range(-1, 2_999)))
-    tree = build_decay_tree(chain, 0, notes=[""] * 3_000, title="[red]")
-    depth, branch = 0, tree
-    while branch.children:
-        depth, branch = depth + 1, branch.children[0]
-    assert depth == 3_000
-    few = build_decay_tree(make_events([-1, 0]), 0, notes=["", "b"], title="[red]")
-    Console(width=60).print(few)
-    assert "[red]" in capsys.readouterr().out
-
-
-def test_place_particles_never_two_in_one_place(example):
-    events = open_events(example).read()
-    for i in range(0, len(events), 8):
-        notes = [""] * int(events.counts[i])
-        particles = list_decay_particles(events, i, notes)
-        generation, row = place_particles(particles)
-        leaves = sorted(row[p.index] for p in particles if not p.daughters)
-        assert leaves == list(range(len(leaves)))
-        for p in particles:
-            if p.mother >= 0:
-                assert generation[p.index] == generation[p.mother] + 1
-        for k in range(generation.max() + 1):
-            ordered = np.sort(row[generation == k])
-            assert (np.diff(ordered) >= 1.0 - 1e-9).all()
-
-
-def test_inspect_event_draws_every_particle_and_line(run, example, tmp_path):
-    output = tmp_path / "tree.svg"
-    code, out, _ = run(example, "--event", 247, "-o", output, "--json")
-    assert code == 0
-    document = json.loads(out)
-    assert document["output"] == str(output)
-    assert document["n_kept"] == sum(not p["dropped"] for p in document["particles"])
-    root = ET.parse(output).getroot()
-    assert root.tag == f"{SVG}svg"
-    ids = [element.get("id", "") for element in root.iter()]
-    n = document["n_particles"]
-    assert n == open_events(example).read().counts[247]
-    assert sum(name.startswith("particle-") for name in ids) == n
-    with_mother = sum(p["mother_index"] >= 0 for p in document["particles"])
-    assert sum(name.startswith("line-") for name in ids) == with_mother
-    dropped = next(k for k, p in enumerate(document["particles"]) if p["dropped"])
-    kept = next(k for k, p in enumerate(document["particles"]) if not p["dropped"])
-    assert "#9e9e9e" in find_style(root, dropped)
-    assert "#9e9e9e" not in find_style(root, kept)
-
-
-def find_style(root: ET.Element, index: int) -> str:
-    group = next(e for e in root.iter() if e.get("id") == f"particle-{index}")
-    return " ".join(e.get("style", "") for e in group.iter())
-
-
-def find_overlaps(figure) -> list[tuple[str, str]]:
-    """Return pairs of texts of a figure whose frames overlap."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    texts = figure.axes[0].texts
-    frames = [text.get_window_extent(renderer) for text in texts]
-    page = figure.bbox
-    assert all(f.x0 >= page.x0 and f.x1 <= page.x1 for f in frames)
-    assert all(f.y0 >= page.y0 and f.y1 <= page.y1 for f in frames)
-    return [
-        (a.get_text(), b.get_text())
-        for i, a in enumerate(texts)
-        for j, b in enumerate(texts[:i])
-        if frames[i].shrunk(0.98, 0.8).overlaps(frames[j].shrunk(0.98, 0.8))
-    ]
-
-
-@pytest.mark.parametrize("entry", [0, 87, 247])
-def test_draw_decay_tree_texts_do_not_overlap(example, entry):
-    from smartfilter.plots.style import use_style
-
-    events = open_events(example).read().take([entry])
-    notes = ["vertex" if code else "" for code in find_dropped(events)]
-    with use_style():
-        figure = draw_decay_tree(
-            list_decay_particles(events, 0, notes),
-            title=f"events.root, entry {entry}: $5 mixed",
-            texts=[f"feiHadronicB{k} 0.0{k}" for k in range(20)],
-        )
-        assert find_overlaps(figure) == []
-
-
-@pytest.mark.parametrize("suffix", ["png", "pdf"])
-def test_save_figure_is_of_the_kind_of_its_name(tmp_path, suffix):
-    path = tmp_path / f"tree.{suffix}"
-    figure = draw_decay_tree(list_particles(make_events([-1, 0])), title="two")
-    save_figure(figure, path)
-    assert path.read_bytes().startswith({"png": b"\x89PNG", "pdf": b"%PDF"}[suffix])
-    with pytest.raises(UsageError, match="exists; use --force"):
-        save_figure(figure, path)
-
-
-def test_draw_decay_tree_empty_and_too_large():
-    assert draw_decay_tree([], title="nothing").axes[0].texts
-    particles = list_particles(make_events([-1] * (MAX_PARTICLES + 1)))
-    with pytest.raises(UsageError, match="expected at most 500 particles, got 501"):
-        draw_decay_tree(particles, title="many")
-
-
-def test_draw_decay_tree_unknown_particle_has_its_code():
-    events = make_events([-1])
-    events.particles["pdg"][0] = 987_654_321
-    texts = draw_decay_tree(list_particles(events), title="one").axes[0].texts
-    assert any("987654321" in text.get_text() for text in texts)
+# Wrong options
 
 
 @pytest.mark.parametrize(
@@ -440,16 +302,16 @@ def test_draw_decay_tree_unknown_particle_has_its_code():
     ],
 )
 def test_inspect_events_wrong_options_are_usage_errors(
-    run, example, arguments, message, tmp_path, monkeypatch
+    inspect, example, arguments, message, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    code, _, err = run(example, *arguments)
+    code, _, err = inspect(example, *arguments)
     assert code == 2
     assert message in err
     assert not list(tmp_path.iterdir())
 
 
-def test_inspect_event_of_other_files_is_a_usage_error(run, scores):
-    assert run("gcn", "--event", 0)[0] == 2
-    assert run(scores, "--event", 0)[0] == 2
-    assert run(scores, "--model", "gcn")[0] == 2
+def test_inspect_event_of_other_files_is_a_usage_error(inspect, scores):
+    assert inspect("gcn", "--event", 0)[0] == 2
+    assert inspect(scores, "--event", 0)[0] == 2
+    assert inspect(scores, "--model", "gcn")[0] == 2

@@ -249,34 +249,8 @@ class OutputFile(ABC):
             raise _describe_failure(self.path, error) from error
 
 
-class TextFile(OutputFile):
-    """A text file that is complete or absent.
-
-    Parameters
-    ----------
-    path : str or Path
-    force : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    UsageError
-        As `OutputFile`.
-    """
-
-    def __init__(self, path: str | Path, *, force: bool = False) -> None:
-        super().__init__(path, force=force)
-        self.text = ""
-
-    def _finish(self) -> None:
-        self._temporary.write_text(self.text, encoding="utf-8")
-
-    def _abandon(self) -> None:
-        """Nothing is open."""
-
-
 class BinaryFile(OutputFile):
-    """A file of bytes that is complete or absent.
+    """A file of bytes, its ``content``, that is complete or absent.
 
     Parameters
     ----------
@@ -299,6 +273,19 @@ class BinaryFile(OutputFile):
 
     def _abandon(self) -> None:
         """Nothing is open."""
+
+
+class TextFile(BinaryFile):
+    """The same of text, in UTF-8; parameters and errors as of `BinaryFile`."""
+
+    @property
+    def text(self) -> str:
+        """What the file will hold."""
+        return self.content.decode()
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self.content = text.encode()
 
 
 class EventBuffer:

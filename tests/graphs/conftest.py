@@ -81,15 +81,17 @@ def walk_smart_background(event: dict[str, Any]) -> Expected:
     return out
 
 
+def is_generated_inside(event: dict[str, Any], i: int) -> bool:
+    """Neither virtual, initial nor a radiated photon, and within 10 cm."""
+    dropped = event["status"][i] & (16 | 32 | 64 | 128)
+    return not dropped and all(abs(event[name][i]) < 10 for name in "xyz")
+
+
 def walk_gatgap(event: dict[str, Any]) -> Expected:
     """The newest rules of basf2's legacy filter, over one event's list."""
     out = Expected()
-    position: dict[int, int] = {}
-    for i in range(len(event["pdg"])):
-        dropped = event["status"][i] & (16 | 32 | 64 | 128)
-        if not dropped and all(abs(event[name][i]) < 10 for name in "xyz"):
-            position[i] = len(out.rows)
-            out.rows.append(i)
+    out.rows = [i for i in range(len(event["pdg"])) if is_generated_inside(event, i)]
+    position = {i: k for k, i in enumerate(out.rows)}
     for i, k in position.items():
         mother = int(event["mother_index"][i])
         ancestor = i
@@ -108,12 +110,8 @@ def walk_gatgap(event: dict[str, Any]) -> Expected:
 def walk_published(event: dict[str, Any]) -> Expected:
     """The layout of the public data sets: nothing is relative, no mother is -1."""
     out = Expected()
-    position: dict[int, int] = {}
-    for i in range(len(event["pdg"])):
-        dropped = event["status"][i] & (16 | 32 | 64 | 128)
-        if not dropped and all(abs(event[name][i]) < 10 for name in "xyz"):
-            position[i] = len(out.rows)
-            out.rows.append(i)
+    out.rows = [i for i in range(len(event["pdg"])) if is_generated_inside(event, i)]
+    position = {i: k for k, i in enumerate(out.rows)}
     names = ("prod_time", "energy", "x", "y", "z", "px", "py", "pz")
     for i in position:
         out.x.append([event[name][i] for name in names])

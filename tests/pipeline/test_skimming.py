@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from smartfilter.cli import main
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import Events, concatenate
 from smartfilter.io import LabelledWriter, MdstWriter, open_events
@@ -310,18 +309,6 @@ def test_estimate_retention_of_nothing_is_nan():
 
 
 # -- as a user types it ------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(capfd):
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert isinstance(stop.value.code, int)
-        return stop.value.code, out, err
-
-    return call
 
 
 def test_simulate_objects_and_skim_as_commands(run, tmp_path, monkeypatch):
