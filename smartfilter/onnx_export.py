@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from smartfilter.errors import ModelFileError
 from smartfilter.events import EVENT_TYPES, UNKNOWN_EVENT_TYPE
-from smartfilter.io.output import OutputFile
+from smartfilter.io.output import BinaryFile
 from smartfilter.onnx_config import make_config, read_config
 from smartfilter.onnx_file import (
     INPUTS,
@@ -109,7 +109,7 @@ def export_network(
     with ExitStack() as stack:
         stack.enter_context(_restore(path.with_suffix(".json")))
         files = [
-            stack.enter_context(_File(place, force=force))
+            stack.enter_context(BinaryFile(place, force=force))
             for place in (path, path.with_suffix(".json"))
         ]
         single = _SingleEvent(module).eval()
@@ -117,7 +117,7 @@ def export_network(
         network = OnnxNetwork(data, read_config(text, str(path)), str(path))
         difference = _compare(single, network, info)
         for file, content in zip(files, (data, text.encode()), strict=True):
-            file.write(content)
+            file.content = content
     return Export(path, files[1].path, len(data), difference)
 
 
@@ -133,27 +133,6 @@ def _restore(path: Path) -> Iterator[None]:
         elif path.read_bytes() != before:
             path.write_bytes(before)
         raise
-
-
-class _File(OutputFile):
-    """A file that is written at once and moved to its name at the end."""
-
-    def write(self, content: bytes) -> None:
-        """Write the contents to the temporary name."""
-        self._temporary.write_bytes(content)
-
-    def close(self) -> None:
-        """Move the file to its name; leave nothing else if that fails."""
-        try:
-            super().close()
-        finally:
-            self._temporary.unlink(missing_ok=True)
-
-    def _finish(self) -> None:
-        """Leave the file, which is complete."""
-
-    def _abandon(self) -> None:
-        """Leave the file to be removed."""
 
 
 class _SingleEvent(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 from importlib import import_module
@@ -11,7 +12,7 @@ import click
 
 from smartfilter import __version__
 from smartfilter.cli.terminal import COMMAND_LINE
-from smartfilter.errors import SmartFilterError, suggest
+from smartfilter.errors import SmartFilterError, UsageError, suggest
 
 __all__ = ["COMMANDS", "cli", "main"]
 
@@ -119,4 +120,13 @@ def main(arguments: list[str] | None = None) -> None:
     except SmartFilterError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        click.echo(
+            f"Error: file: expected a name that the file system takes, got "
+            f"'{error.filename}', which is too long; name a shorter one",
+            err=True,
+        )
+        sys.exit(UsageError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

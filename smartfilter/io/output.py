@@ -41,6 +41,12 @@ METADATA_KEY = "smartfilter"
 """Key of our JSON document in every file that we write."""
 
 
+_MAX_NAME = 255
+"""Bytes of a name in a folder (NAME_MAX of Linux's file systems)."""
+
+_N_ADDED = len("..part") + len(uuid.UUID(int=0).hex)
+"""Bytes by which `name_temporary` makes a name longer; other temporary names are shorter."""
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors that only writing gives."""
 
@@ -51,9 +57,10 @@ def check_output(path: Path, *, force: bool) -> None:
     Raises
     ------
     UsageError
-        If the file exists and ``force`` is false, or the folder does not exist or cannot
-        be written to.
+        If the file exists and ``force`` is false, the name is too long, or the folder
+        does not exist or cannot be written to.
     """
+    _require_short(path)
     if path.is_dir():
         raise UsageError(f"output: expected a file, got the directory '{path}'")
     if path.exists() and not force:
@@ -78,15 +85,31 @@ def refuse_inputs(output: Path | None, inputs: Iterable[str | Path]) -> None:
     Raises
     ------
     UsageError
-        If the output is one of the inputs, under this name or another.
+        If the output is one of the inputs, under this name or another, or its name is
+        too long.
     """
-    if output is None or not output.exists():
+    if output is None:
+        return
+    _require_short(output)
+    if not output.exists():
         return
     for path in map(Path, inputs):
         if path.exists() and path.samefile(output):
             raise UsageError(
                 f"output: expected another file than the input '{path}', got "
                 f"'{output}', which would replace it; name another file"
+            )
+
+
+def _require_short(path: Path) -> None:
+    """Refuse names that the file system does not take, or not those of its temporaries."""
+    limits = [(part, _MAX_NAME) for part in path.parent.parts]
+    for part, limit in (*limits, (path.name, _MAX_NAME - _N_ADDED)):
+        n_bytes = len(os.fsencode(part))
+        if n_bytes > limit:
+            raise UsageError(
+                f"output: expected a name of at most {limit} bytes, got {n_bytes} in "
+                f"'{path}'; name a shorter one"
             )
 
 

@@ -92,3 +92,38 @@ def test_train_does_not_replace_a_table_beside_the_model(run, tmp_path, monkeypa
     assert code == 2
     assert "'model.csv' exists; use --force" in err
     assert Path("model.csv").read_text() == "mine"
+
+
+LONG, ALMOST = "y" * 300, "y" * 230
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("score", "EVENTS", "-o", f"{LONG}.parquet"),
+        ("score", "EVENTS", "-o", f"{ALMOST}.parquet"),
+        ("score", "EVENTS", "-o", f"{LONG}/scores.parquet"),
+        ("score", f"{LONG}.root", "-o", "scores.parquet"),
+        ("generate", "-n", "2", "--event-type", "mixed", "-o", f"{ALMOST}.root"),
+        ("rebuild", "gcn", "-o", f"{LONG}.pt"),
+        ("export", "gcn", "--onnx", f"{LONG}.onnx"),
+        ("inspect", "EVENTS", "--event", "3", "-o", f"{LONG}.png"),
+        ("inspect", LONG),
+    ],
+)
+def test_names_that_are_too_long_are_one_sentence(
+    run, example, tmp_path, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*(example if a == "EVENTS" else a for a in arguments))
+    assert code in (2, 3)
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert "y" * 50 in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_longest_name_is_written(run, example, tmp_path):
+    output = tmp_path / f"{'y' * (216 - len('.parquet'))}.parquet"
+    assert run("score", example, "-o", output, "--model", "gcn")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]
