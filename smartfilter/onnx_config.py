@@ -81,8 +81,8 @@ def make_config(
     ModelFileError
         If the official module does not prepare events as the model wants it.
     UsageError
-        If skims have no code, share one or have one that is not a positive int of 32
-        bits, or ``codes`` names another skim.
+        If skims have no code, share one or have one of more than 32 bits, or ``codes``
+        names another skim.
     """
     if info.preset != PRESET:
         raise ModelFileError(
@@ -125,11 +125,11 @@ def _number_skims(info: ModelInfo, codes: Mapping[str, int], where: str) -> list
             f"skim code: the official module finds skims by code, got none for "
             f"{', '.join(missing)} in {where}; use --skim-code {missing[0]}=CODE"
         )
-    outside = [code for code in numbers if not 0 < code < 2**31]
+    outside = [code for code in numbers if not -(2**31) <= code < 2**31]
     if outside:
         raise UsageError(
-            f"skim code: expected numbers from 1 to {2**31 - 1}, as basf2's int, got "
-            f"{outside} in {where}; use --skim-code NAME=CODE"
+            f"skim code: expected integers of 32 bits, as basf2's int, got {outside} in "
+            f"{where}; use --skim-code NAME=CODE"
         )
     if len(set(numbers)) != len(numbers):
         raise UsageError(
