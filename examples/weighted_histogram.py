@@ -83,7 +83,7 @@ def plot(histograms: dict[str, Hist[Any]], file: Path) -> None:
         figure = Figure(figsize=(7.6, 5.6), layout="constrained")
         axes = figure.subplots()
         for (name, histogram), look in zip(histograms.items(), looks, strict=True):
-            mplhep.histplot(histogram, ax=axes, label=name, **look)
+            mplhep.histplot(histogram, ax=axes, label=name, w2method="sqrt", **look)
         tops = [total + error for total, error in map(read, histograms.values())]
         axes.set(
             xlabel="number of tracks",
