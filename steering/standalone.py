@@ -13,6 +13,7 @@ import click
 
 import smartfilter.framework as basf2
 from smartfilter import add_smartfilter
+from smartfilter.cli import run
 from smartfilter.decision import MODES
 from smartfilter.events import EVENT_TYPES
 from smartfilter.pipeline.generator import DECAY_TABLES
@@ -26,7 +27,14 @@ from smartfilter.pipeline.modules import (
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-n", "--events", default=1000, show_default=True, help="Generated.")
+@click.option(
+    "-n",
+    "--events",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Generated.",
+)
 @click.option("--event-type", type=click.Choice(EVENT_TYPES), default="mixed")
 @click.option("--skim", default="feiHadronicB0", show_default=True)
 @click.option("--model", help="Model file; by default the one that is shipped.")
@@ -83,4 +91,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

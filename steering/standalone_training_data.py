@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 import smartfilter.framework as basf2
+from smartfilter.cli import run
 from smartfilter.events import EVENT_TYPES
 from smartfilter.pipeline.generator import DECAY_TABLES
 from smartfilter.pipeline.modules import (
@@ -27,10 +28,23 @@ from smartfilter.training_writer import TrainingDataWriter
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-n", "--events", default=1000, show_default=True, help="Generated.")
+@click.option(
+    "-n",
+    "--events",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Generated.",
+)
 @click.option("--event-type", type=click.Choice(EVENT_TYPES), default="mixed")
 @click.option("--skim", "skims", multiple=True, default=["feiHadronicB0"])
-@click.option("--step", default=1.0, show_default=True, help="Detail, cm.")
+@click.option(
+    "--step",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Detail, cm: 0.02 is fine.",
+)
 @click.option("--seed", default=1, show_default=True)
 @click.option("--decay-table", type=click.Choice(DECAY_TABLES), default="belle2")
 @click.option(
@@ -64,4 +78,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -14,6 +14,7 @@ import click
 
 import smartfilter.framework as basf2
 from smartfilter import add_smartfilter
+from smartfilter.cli import run
 from smartfilter.pipeline.modules import (
     CollectorModule,
     DetectorModule,
@@ -28,7 +29,11 @@ from smartfilter.pipeline.modules import (
 @click.option("--scores", required=True, type=click.Path(path_type=Path))
 @click.option("--skim", default="feiHadronicB0", show_default=True)
 @click.option(
-    "--step", default=1.0, show_default=True, help="Detail, cm: 0.02 is fine."
+    "--step",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Detail, cm: 0.02 is fine.",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the detector.")
 def main(events: Path, scores: Path, skim: str, step: float, seed: int) -> None:
@@ -53,4 +58,4 @@ def main(events: Path, scores: Path, skim: str, step: float, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,7 +6,7 @@ import errno
 import shlex
 import sys
 from importlib import import_module
-from typing import Any
+from typing import NoReturn
 
 import click
 
@@ -14,7 +14,7 @@ from smartfilter import __version__
 from smartfilter.cli.terminal import COMMAND_LINE
 from smartfilter.errors import SmartFilterError, UsageError, suggest
 
-__all__ = ["COMMANDS", "cli", "main"]
+__all__ = ["COMMANDS", "cli", "main", "run"]
 
 COMMANDS = {
     "score": "Score generator-level events and decide which to simulate.",
@@ -102,15 +102,32 @@ def cli(ctx: click.Context, as_json: bool, verbose: bool) -> None:
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit.
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit; see `run`."""
+    run(cli, arguments, name="smartfilter")
+
+
+def run(
+    command: click.Command,
+    arguments: list[str] | None = None,
+    name: str | None = None,
+) -> NoReturn:
+    """Run a command and exit; what is wrong with its input is said in one sentence.
 
     Exit codes: 0 done, 1 bug, 2 usage, 3 input data, 4 model file, 5 device; 130 when
     interrupted.
+
+    Parameters
+    ----------
+    command : click.Command
+        Also that of a steering file.
+    arguments : list of str, optional
+        By default those of this process.
+    name : str, optional
+        Of the program, for its messages; by default that of this process.
     """
-    options: dict[str, Any] = {"standalone_mode": False, "prog_name": "smartfilter"}
     try:
-        code = cli.main(args=arguments, **options)
+        code = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
