@@ -117,17 +117,16 @@ class Calibrator:
         z = self._slope[event_type] * logits + self._intercept[event_type]
         codes = event_type[:1] if len(z) == 1 else np.unique(event_type)
         for code in codes.tolist():
-            if self._curves[code]:
-                self._shift(z, event_type == code, code)
+            rows = slice(None) if len(codes) == 1 else event_type == code
+            z[rows] = self._shift(z[rows], code)
         return sigmoid(z)
 
-    def _shift(
-        self, z: NDArray[np.float64], rows: NDArray[np.bool_], code: int
-    ) -> None:
-        """Add the shifts of `Calibration` to these rows of z, in place."""
+    def _shift(self, z: NDArray[np.float64], code: int) -> NDArray[np.float64]:
+        """Return rows of one event type with the shifts of `Calibration` added."""
+        shifted = z.copy()
         for k, knots, shifts in self._curves[code]:
-            value = z[rows, k]
-            z[rows, k] = value + np.interp(value, knots, shifts)
+            shifted[:, k] += np.interp(z[:, k], knots, shifts)
+        return shifted
 
 
 class Scorer:
