@@ -213,8 +213,8 @@ class DecisionSettings:
     ) -> DecisionSettings:
         """Return the same with thresholds, constants and maximum weight of a file.
 
-        It replaces what the model recommends for its own times; a and b of ``official``
-        stay. The caller compares skims and model with
+        It replaces what the model recommends for its own times. The caller compares
+        skims and model with
         `smartfilter.working_point_file.SavedWorkingPoint.require_match`.
 
         Parameters
@@ -222,7 +222,17 @@ class DecisionSettings:
         point : SavedWorkingPoint
         event_type : str, optional
             Take the constants of this event type, where the file has them.
+
+        Raises
+        ------
+        UsageError
+            With the mode ``official``, whose constants a and b no such file holds.
         """
+        if self.mode == "official":
+            raise UsageError(
+                "working point: expected mode threshold, sample or debug, got official; "
+                "its constants a and b are those of the model"
+            )
         found = point.get_type(event_type)
         skims = tuple(
             replace(

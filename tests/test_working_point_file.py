@@ -39,6 +39,13 @@ def test_saved_working_point_is_read_back_and_used(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["point.json"]
 
 
+def test_saved_working_point_refuses_the_official_draws():
+    skims = tuple(SkimSettings(name, k, 0.9, 9.0) for k, name in enumerate("ba"))
+    with pytest.raises(UsageError, match="a and b are those of the model"):
+        DecisionSettings("official", skims).with_working_point(make_saved())
+    DecisionSettings("debug", skims).with_working_point(make_saved())
+
+
 def test_saved_working_point_refuses_other_skims_and_models():
     make_saved().require_match(["b", "a"], "123")
     make_saved()._replace(model_digest=None).require_match(["b", "a"], "456")
