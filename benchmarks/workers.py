@@ -234,7 +234,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--files", type=int, default=8)
     parser.add_argument(
-        "--events", type=int, default=60_000, help="per file; a sixth for subtree"
+        "--events", type=int, default=20_000, help="per file; half of it for subtree"
     )
     parser.add_argument("--simulated", type=int, default=1_500, help="events per file")
     parser.add_argument("--repeats", type=int, default=3)
@@ -245,7 +245,7 @@ def main() -> int:
     commands = (
         Command("score, gcn", partial(run_score, model="gcn"), options.events),
         Command(
-            "score, subtree", partial(run_score, model="subtree"), options.events // 6
+            "score, subtree", partial(run_score, model="subtree"), options.events // 2
         ),
         Command("simulate", run_simulate, options.simulated),
     )
