@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from network_table import oracle_option
 
 from smartfilter.plots.style import COLOURS, GREY, use_style
 
@@ -165,12 +166,7 @@ def _draw_training(axis: Axes, entries: Sequence[Mapping[str, Any]]) -> None:
 
 @click.command()
 @click.argument("comparison", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--oracle",
-    type=click.Path(exists=True, path_type=Path),
-    default=Path(__file__).parent / "results" / "oracle.json",
-    help="The limit.  [benchmarks/results/oracle.json]",
-)
+@oracle_option
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="OUT.png"
 )

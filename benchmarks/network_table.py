@@ -24,6 +24,7 @@ __all__ = [
     "combine_errors",
     "command",
     "insert_text",
+    "oracle_option",
     "render_comparison",
     "render_removal",
     "render_seeds",
@@ -203,14 +204,17 @@ def insert_text(path: Path, text: str, marks: Sequence[str] = MARKS) -> None:
     path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}")
 
 
-@click.command()
-@click.argument("comparison", type=click.Path(exists=True, path_type=Path))
-@click.option(
+oracle_option = click.option(
     "--oracle",
     type=click.Path(exists=True, path_type=Path),
     default=Path(__file__).parent / "results" / "oracle.json",
     help="The limit.  [benchmarks/results/oracle.json]",
 )
+
+
+@click.command()
+@click.argument("comparison", type=click.Path(exists=True, path_type=Path))
+@oracle_option
 @click.option(
     "--into",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -14,6 +14,7 @@ import click
 import smartfilter.framework as basf2
 from smartfilter import add_smartfilter
 from smartfilter.cli import run
+from smartfilter.cli.options import step_option
 from smartfilter.decision import MODES
 from smartfilter.events import EVENT_TYPES
 from smartfilter.pipeline.generator import DECAY_TABLES
@@ -41,13 +42,7 @@ from smartfilter.pipeline.modules import (
 @click.option(
     "--mode", type=click.Choice(MODES), default="threshold", show_default=True
 )
-@click.option(
-    "--step",
-    type=click.FloatRange(min=0.0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Detail, cm: 0.02 is fine.",
-)
+@step_option
 @click.option("--seed", default=1, show_default=True)
 @click.option("--decay-table", type=click.Choice(DECAY_TABLES), default="belle2")
 def main(

@@ -16,6 +16,7 @@ import click
 
 import smartfilter.framework as basf2
 from smartfilter.cli import run
+from smartfilter.cli.options import step_option
 from smartfilter.events import EVENT_TYPES
 from smartfilter.pipeline.generator import DECAY_TABLES
 from smartfilter.pipeline.modules import (
@@ -38,13 +39,7 @@ from smartfilter.training_writer import TrainingDataWriter
 )
 @click.option("--event-type", type=click.Choice(EVENT_TYPES), default="mixed")
 @click.option("--skim", "skims", multiple=True, default=["feiHadronicB0"])
-@click.option(
-    "--step",
-    type=click.FloatRange(min=0.0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Detail, cm: 0.02 is fine.",
-)
+@step_option
 @click.option("--seed", default=1, show_default=True)
 @click.option("--decay-table", type=click.Choice(DECAY_TABLES), default="belle2")
 @click.option(

@@ -15,6 +15,7 @@ import click
 import smartfilter.framework as basf2
 from smartfilter import add_smartfilter
 from smartfilter.cli import run
+from smartfilter.cli.options import step_option
 from smartfilter.pipeline.modules import (
     CollectorModule,
     DetectorModule,
@@ -28,13 +29,7 @@ from smartfilter.pipeline.modules import (
 @click.argument("events", type=click.Path(path_type=Path))
 @click.option("--scores", required=True, type=click.Path(path_type=Path))
 @click.option("--skim", default="feiHadronicB0", show_default=True)
-@click.option(
-    "--step",
-    type=click.FloatRange(min=0.0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Detail, cm: 0.02 is fine.",
-)
+@step_option
 @click.option("--seed", default=1, show_default=True, help="Of the detector.")
 def main(events: Path, scores: Path, skim: str, step: float, seed: int) -> None:
     """Simulate the events of a file that the score file keeps."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def figure_of(project_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(str(project_root / "benchmarks"))
     yield pytest.importorskip("network_figure")
-    sys.modules.pop("network_figure", None)
+    for name in ("network_figure", "network_table"):
+        sys.modules.pop(name, None)
 
 
 def entry(name: str, rate: float, auc: float) -> dict[str, Any]:
