@@ -230,8 +230,8 @@ class DaskWorkers(Workers):
             try:
                 return future.result(timeout=_LOOK_SECONDS)
             except TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # meanwhile, or the work itself timed out
+                    return future.result()
             if self._client.nthreads():
                 last_seen = time.monotonic()
             elif time.monotonic() - last_seen > self._patience:

@@ -260,11 +260,13 @@ def test_open_workers_waits_for_nothing_longer_than_it_says(monkeypatch):
 class NoWorkers:
     """A client whose workers are gone; also the future of what it was given."""
 
+    cancelled = False
+
     def submit(self, *_: object, **__: object) -> NoWorkers:
         return self
 
-    def result(self, timeout: float) -> None:
-        time.sleep(timeout)
+    def result(self, timeout: float | None = None) -> object:
+        time.sleep(timeout or 0.0)
         raise TimeoutError
 
     def done(self) -> bool:
@@ -284,6 +286,38 @@ def test_map_whose_workers_do_not_come_back_is_a_device_error(monkeypatch):
     with pytest.raises(DeviceError, match=r"none for 0\.05 s"):
         list(distributed.DaskWorkers(client, 0.05).map(square, [1, 2]))
     assert client.cancelled
+
+
+class LateWorkers(NoWorkers):
+    """A client whose results come just after one stops waiting for them."""
+
+    status = "running"
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def result(self, timeout: float | None = None) -> object:
+        if timeout is not None:
+            raise TimeoutError(f"timed out after {timeout} s.")
+        if self.error is not None:
+            raise self.error
+        return distributed._Outcome(9)
+
+    def done(self) -> bool:
+        return True
+
+
+@needs_dask
+def test_map_takes_a_result_that_comes_when_the_wait_has_ended():
+    results = distributed.DaskWorkers(LateWorkers(), 60.0).map(square, [1, 2])
+    assert list(results) == [(1, 9), (2, 9)]
+
+
+@needs_dask
+def test_map_raises_the_error_of_the_work_even_if_it_is_a_timeout():
+    client = LateWorkers(TimeoutError("of the work"))
+    with pytest.raises(TimeoutError, match="of the work"):
+        list(distributed.DaskWorkers(client, 60.0).map(square, [1]))
 
 
 @pytest.mark.parametrize("options", [{"n_workers": 2}, {"address": "tcp://h:1"}])
