@@ -20,6 +20,7 @@ from smartfilter.errors import InputError, UsageError
 from smartfilter.event_hash import hash_events
 from smartfilter.events import StatusBit
 from smartfilter.pipeline.calorimeter import add_background_clusters, build_clusters
+from smartfilter.pipeline.checks import check_particles
 from smartfilter.pipeline.geometry import Physics
 from smartfilter.pipeline.kernels import inner_kernel, kernel
 from smartfilter.pipeline.objects import CLUSTER_COLUMNS, TRACK_COLUMNS, Detected, Table
@@ -175,8 +176,7 @@ class Detector:
         Raises
         ------
         InputError
-            If a momentum or vertex is not finite, a mother is out of range, or mothers
-            form a loop.
+            As `check_particles` does, or if mothers form a loop.
         """
         particles = _collect_particles(events)
         purpose = _PURPOSE + self.repeat
@@ -232,30 +232,12 @@ class Detector:
 
 def _collect_particles(events: Events) -> Particles:
     """Return the columns that the kernels read, checked."""
-    where = events.file or "events"
+    check_particles(events)
     vectors = {name: events[name].astype(np.float64) for name in _VECTORS}
-    for name, values in vectors.items():
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
-            event = np.searchsorted(events.offsets, bad[0], side="right") - 1
-            raise InputError(
-                f"column '{name}': expected finite numbers, got {values[bad[0]]} in "
-                f"{where}, event {event} ({len(bad)} rows); remove the event"
-            )
-    mother = events["mother_index"].astype(np.int64)
-    bad = np.flatnonzero(
-        (mother < -1) | (mother >= np.repeat(events.counts, events.counts))
-    )
-    if len(bad):
-        event = np.searchsorted(events.offsets, bad[0], side="right") - 1
-        raise InputError(
-            f"mother_index: expected -1 or a row of the event, got {mother[bad[0]]} in "
-            f"{where}, event {event}; remove the event"
-        )
     ignored = events["status"] & (StatusBit.VIRTUAL | StatusBit.INITIAL) != 0
     return Particles(
         pdg=events["pdg"].astype(np.int64),
-        mother=mother,
+        mother=events["mother_index"].astype(np.int64),
         ignored=ignored,
         daughter=np.empty(events.n_particles, dtype=np.int64),
         decays=np.empty(events.n_particles, dtype=np.int64),

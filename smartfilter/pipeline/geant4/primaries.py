@@ -14,6 +14,7 @@ import numpy as np
 
 from smartfilter.errors import InputError
 from smartfilter.events import StatusBit
+from smartfilter.pipeline.checks import check_particles
 from smartfilter.pipeline.geometry import (
     VOLUME_BACKWARD,
     VOLUME_FORWARD,
@@ -42,7 +43,7 @@ TRANSPORTED = frozenset(
 )
 """Absolute PDG codes of the particles handed to Geant4."""
 
-_FINITE = ("x", "y", "z", "prod_time", "px", "py", "pz")
+_VECTORS = ("x", "y", "z", "prod_time", "px", "py", "pz")
 _SOFTEST = 1e-6  # GeV
 _GOLDEN, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
@@ -106,14 +107,13 @@ def select_primaries(events: Events, seeds: NDArray[np.uint64]) -> Primaries:
     Raises
     ------
     InputError
-        If a momentum or vertex is not finite, a mother is out of range, or mothers
-        form a loop.
+        As `check_particles` does, or if mothers form a loop.
     """
-    _check_columns(events)
+    check_particles(events, ["prod_time"])
     chosen = np.flatnonzero(_is_transported(events))
     event = events.event_index[chosen].astype(np.int64)
     row = chosen - events.offsets[event]
-    columns = {name: events[name][chosen].astype(np.float64) for name in _FINITE}
+    columns = {name: events[name][chosen].astype(np.float64) for name in _VECTORS}
     seed = _mix_seeds(seeds[event], row)
     mother = np.full(len(row), -1, dtype=np.int64)
     time = columns.pop("prod_time")
@@ -224,27 +224,6 @@ def concatenate_primaries(
         for name in vars(lists[0])
     }
     return Primaries(**columns), np.concatenate(hits)
-
-
-def _check_columns(events: Events) -> None:
-    """Refuse numbers that are not finite and mothers that are not there."""
-    where = events.file or "events"
-    for name in _FINITE:
-        bad = np.flatnonzero(~np.isfinite(events[name]))
-        if len(bad):
-            raise InputError(
-                f"column '{name}': expected finite numbers, got "
-                f"{events[name][bad[0]]} in {where}, event "
-                f"{events.event_index[bad[0]]} ({len(bad)} rows); remove the event"
-            )
-    mother = events["mother_index"]
-    sizes = np.repeat(events.counts, events.counts)
-    bad = np.flatnonzero((mother < -1) | (mother >= sizes))
-    if len(bad):
-        raise InputError(
-            f"mother_index: expected -1 or a row of the event, got {mother[bad[0]]} "
-            f"in {where}, event {events.event_index[bad[0]]}; remove the event"
-        )
 
 
 def _is_transported(events: Events) -> NDArray[np.bool_]:

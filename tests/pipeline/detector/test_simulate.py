@@ -126,10 +126,34 @@ def test_detector_wrong_arguments_raise(arguments):
         Detector(**arguments)
 
 
-def test_simulate_not_finite_momentum_raises(make_events):
-    events = make_events([211, 211], [[1, 0, 0], [math.nan, 0, 0]])
-    with pytest.raises(InputError, match=r"column 'px': .* event 1"):
+@pytest.mark.parametrize("name", ["px", "py", "pz", "x", "y", "z"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_simulate_number_that_is_not_finite_raises(name, value, make_events):
+    events = make_events([211] * 3, np.ones((3, 3)), counts=[1, 2])
+    events.particles[name][2] = value
+    with pytest.raises(InputError, match=f"'{name}': .* entry 1, particle 1 "):
         Detector().simulate(events)
+
+
+@pytest.mark.parametrize("pdg", [11, 22, 13, 211, 130, 2112])
+@pytest.mark.parametrize("momentum", [1e3, -1e20, 3e38])
+def test_simulate_absurd_momentum_raises(pdg, momentum, make_events):
+    """A shower of 1e20 GeV never ended."""
+    events = make_events([12, 12, pdg], [[1, 0, 0], [0, 0, 1], [0, momentum, 0]])
+    with pytest.raises(InputError) as caught:
+        Detector().simulate(events)
+    assert str(caught.value) == (
+        "column 'py': expected a number between -1000 and 1000 GeV, got "
+        f"{np.float32(momentum)} in events, entry 2, particle 0 (1 in all); "
+        "remove the event"
+    )
+
+
+@pytest.mark.parametrize("pdg", [11, 22, 13, 211, 130, 2112, 12])
+def test_simulate_largest_momentum_ends(pdg, make_events):
+    events = make_events([pdg], [[999.0, -999.0, 999.0]])
+    detected = Detector(physics=QUIET).simulate(events)
+    assert len(detected.tracks) == 1
 
 
 @pytest.mark.parametrize("mothers", [[-2, -1], [1, -1]])
