@@ -154,7 +154,7 @@ def prepare_data(
     path, note = folder / "dataset.pt", folder / "dataset.json"
     source = _identify(files, settings)
     if note.exists():
-        stored: dict[str, Any] = json.loads(note.read_text())
+        stored: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
         if stored["source"] != source:
             raise UsageError(
                 f"data: expected those of {path}, got other files or settings; "
@@ -208,7 +208,7 @@ def _identify(files: Sequence[str], settings: Settings) -> dict[str, Any]:
 def load_data(folder: Path, settings: Settings) -> GraphDataset:
     """Return the prepared events; processes share the memory."""
     stored = torch.load(folder / "dataset.pt", mmap=True, weights_only=True)
-    document = json.loads((folder / "dataset.json").read_text())
+    document = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     return GraphDataset(
         **{name: stored[name] for name in _TENSORS},
         skims=(settings.skim,),
@@ -226,7 +226,7 @@ def read_result(run: Run, folder: Path, settings: Settings) -> dict[str, Any] | 
     path = run.place(folder).with_suffix(".json")
     if not path.exists() or not path.with_suffix(".pt").exists():
         return None
-    result: dict[str, Any] = json.loads(path.read_text())
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     spent, config = result["config"], make_config(run, settings).model_dump(mode="json")
     if result["stopped"] != "minutes" and spent["max_minutes"] < settings.minutes:
         spent = {**spent, "max_minutes": settings.minutes}
@@ -278,7 +278,9 @@ def _identify_training(document: dict[str, Any]) -> str:
 def write_json(document: dict[str, Any], path: Path) -> None:
     """Write a document, complete or not at all."""
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(document, indent=1, allow_nan=False))
+    temporary.write_text(
+        json.dumps(document, indent=1, allow_nan=False), encoding="utf-8"
+    )
     temporary.replace(path)
 
 

@@ -157,7 +157,7 @@ def command(part: str, n_fine: int | None, **options: Any) -> None:
     path = output / "convergence.json"
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        document = json.loads(path.read_text()) if path.exists() else {}
+        document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if part != "retention":
             document["convergence"] = study_convergence(settings)
         if part != "convergence":
@@ -252,7 +252,9 @@ def study_retention(settings: Settings) -> dict[str, Any]:
 def write_json(document: Any, path: Path) -> None:
     """Write a document to a temporary name and move it."""
     temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    temporary.write_text(
+        json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
     os.replace(temporary, path)  # noqa: PTH105
 
 

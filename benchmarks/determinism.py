@@ -160,7 +160,7 @@ def command(
         f"threshold than {found['largest_difference']:.2g} in the logit"
     )
     if output is not None:
-        output.write_text(json.dumps(document, indent=1) + "\n")
+        output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

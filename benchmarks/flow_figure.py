@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("result", type=Path, help="measure.json")
     parser.add_argument("-o", "--output", type=Path, required=True, help="OUT.png")
     options = parser.parse_args()
-    figure = draw(json.loads(options.result.read_text()))
+    figure = draw(json.loads(options.result.read_text(encoding="utf-8")))
     figure.savefig(options.output, dpi=110)
     print(f"drawn: {options.output}")
 

@@ -110,7 +110,10 @@ class Child:
         shutil.rmtree(self._output.parent)
         self._output.parent.mkdir()
         outcome = f"interpreter ended ({process.returncode})" if ready else "hang"
-        return {"outcome": outcome, "text": self._log.read_text(errors="replace")}
+        return {
+            "outcome": outcome,
+            "text": self._log.read_text(errors="replace", encoding="utf-8"),
+        }
 
     def run(self, target: Target, arguments: list[str]) -> dict[str, Any]:
         """Return how a command ended."""
@@ -304,7 +307,7 @@ def command(
     _report(records)
     click.echo(f"{document['files']} files, {document['failed']} failed")
     if output is not None:
-        output.write_text(json.dumps(document, indent=1) + "\n")
+        output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     sys.exit(1 if document["failed"] else 0)
 
 

@@ -44,7 +44,7 @@ _LEVELS = ("Error: ", "WARNING: ", "INFO: ")
 
 def _read_status(key: str) -> int:
     """Return a line of ``/proc/self/status`` that is a size, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
         if name == key:
             return 1024 * int(value.split()[0])
@@ -53,7 +53,7 @@ def _read_status(key: str) -> int:
 
 def _reset_peak() -> int:
     """Restart the count of the largest resident memory, and return the present one."""
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     return _read_status("VmRSS")
 
 

@@ -103,7 +103,7 @@ def train_point(point: Point, folder: Path, settings: Settings) -> dict[str, Any
     document = config.model_dump(mode="json")
     note = place.with_suffix(".json")
     if note.exists() and place.with_suffix(".pt").exists():
-        stored: dict[str, Any] = json.loads(note.read_text())
+        stored: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
         if stored["config"] == document:
             return stored
     place.parent.mkdir(exist_ok=True)

@@ -257,7 +257,7 @@ def command(
     Console(highlight=False).print(make_table(title, ("score", "AUC"), rows))
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(document, indent=1) + "\n")
+        output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

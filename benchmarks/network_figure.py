@@ -172,7 +172,10 @@ def _draw_training(axis: Axes, entries: Sequence[Mapping[str, Any]]) -> None:
 )
 def command(comparison: Path, oracle: Path, output: Path) -> None:
     """Draw a comparison of networks."""
-    figure = draw(json.loads(comparison.read_text()), json.loads(oracle.read_text()))
+    figure = draw(
+        json.loads(comparison.read_text(encoding="utf-8")),
+        json.loads(oracle.read_text(encoding="utf-8")),
+    )
     figure.savefig(output, dpi=80)
     click.echo(f"drawn: {output}")
 

@@ -197,11 +197,11 @@ def insert_text(path: Path, text: str, marks: Sequence[str] = MARKS) -> None:
         If the file lacks them.
     """
     begin, end = marks
-    head, found_begin, rest = path.read_text().partition(begin)
+    head, found_begin, rest = path.read_text(encoding="utf-8").partition(begin)
     _, found_end, tail = rest.partition(end)
     if not found_begin or not found_end:
         raise UsageError(f"text: expected the marks {begin} and {end} in '{path}'")
-    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}")
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
 
 
 oracle_option = click.option(
@@ -234,9 +234,9 @@ def command(
     short: bool,
 ) -> None:
     """Print the tables of a comparison."""
-    document = json.loads(comparison.read_text())
-    limit = json.loads(oracle.read_text())
-    others = json.loads((repeated or comparison).read_text())
+    document = json.loads(comparison.read_text(encoding="utf-8"))
+    limit = json.loads(oracle.read_text(encoding="utf-8"))
+    others = json.loads((repeated or comparison).read_text(encoding="utf-8"))
     parts = (
         render_comparison(document, limit),
         render_seeds(others),

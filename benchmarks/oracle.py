@@ -186,7 +186,7 @@ def command(
         title = f"{skim}, {repeats} repeats, bins in the score of {name}"
         Console().print(make_table(title, ("", "AUC", "speedup (A)"), rows))
     path = output / "oracle.json"
-    path.write_text(json.dumps(document, indent=2) + "\n")
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -217,7 +217,9 @@ class Report:
             console.print(f"- {note}")
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(json.dumps(self.to_json(), indent=1) + "\n")
+            output.write_text(
+                json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

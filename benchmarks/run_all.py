@@ -66,7 +66,7 @@ def render_table(folder: Path) -> str:
         path = folder / f"{name}.json"
         if not path.is_file():
             continue
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding="utf-8"))
         rows = [Row.from_json(row) for row in document["rows"]]
         lines += [
             f"| {' | '.join(cell.strip() for cell in row.cells)} |" for row in rows
@@ -89,12 +89,12 @@ def update_readme(readme: Path, table: str) -> None:
     UsageError
         If it lacks them.
     """
-    text = readme.read_text()
+    text = readme.read_text(encoding="utf-8")
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise UsageError(f"README: expected the marks {BEGIN} and {END} in {readme}")
-    readme.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}")
+    readme.write_text(f"{head}{BEGIN}\n\n{table}\n{END}{tail}", encoding="utf-8")
 
 
 @click.command()
@@ -141,7 +141,7 @@ def command(
         if run.returncode:
             failed.append(name)
     text = render_table(folder)
-    (folder / "table.md").write_text(text)
+    (folder / "table.md").write_text(text, encoding="utf-8")
     click.echo(text)
     if failed:
         raise click.ClickException(f"failed: {', '.join(failed)}")

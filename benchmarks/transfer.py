@@ -224,9 +224,11 @@ def _recall(
     path = folder / f"{name}.json"
     if not path.exists():
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(run_one(dataset, test, config)))
+        temporary.write_text(
+            json.dumps(run_one(dataset, test, config)), encoding="utf-8"
+        )
         temporary.replace(path)
-    found: dict[str, Any] = json.loads(path.read_text())
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
@@ -391,7 +393,9 @@ def command(
         "runs": rows,
     }
     print_curve(summary)
-    (output / "transfer.json").write_text(json.dumps(document, indent=1) + "\n")
+    (output / "transfer.json").write_text(
+        json.dumps(document, indent=1) + "\n", encoding="utf-8"
+    )
     if figure is not None:
         draw(document, figure)
 

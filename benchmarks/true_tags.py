@@ -266,7 +266,7 @@ def command(n_events: int, seed: int, workers: int, output: Path | None) -> None
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         document = {"seed": seed, "rows": [asdict(row) for row in rows]}
-        output.write_text(json.dumps(document, indent=2) + "\n")
+        output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

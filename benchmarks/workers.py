@@ -267,7 +267,9 @@ def main() -> int:
     document = {"machine": machine, "target": TARGET, "results": results}
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(document, indent=2) + "\n")
+        options.output.write_text(
+            json.dumps(document, indent=2) + "\n", encoding="utf-8"
+        )
     return 0 if all(result["same_rows"] for result in results) else 1
 
 

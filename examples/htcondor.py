@@ -63,7 +63,7 @@ def write_keys(security: Security, folder: Path) -> dict[str, str]:
     environment = dict(os.environ)
     for name, variable in names.items():
         path = folder / name
-        path.write_text(keys[name])
+        path.write_text(keys[name], encoding="utf-8")
         environment[f"DASK_DISTRIBUTED__COMM__TLS__{variable}"] = str(path)
     return environment
 

@@ -133,7 +133,9 @@ def _find_scheduler(address: str) -> str:
     """
     try:
         if address.endswith(".json"):
-            address = str(parse_json(Path(address).read_text())["address"])
+            address = str(
+                parse_json(Path(address).read_text(encoding="utf-8"))["address"]
+            )
         match = _ADDRESS.fullmatch(address)
         if match is None:
             raise _refuse_scheduler(address, "no tcp://HOST:PORT or tls://HOST:PORT")

@@ -136,4 +136,4 @@ def load_vocabulary(name: str) -> Vocabulary:
         raise UsageError(describe_unknown("PDG vocabulary", name, VOCABULARIES))
     size, unknown = VOCABULARIES[name]
     file = resources.files("smartfilter") / "data" / f"pdg-tokens-{size}.json"
-    return Vocabulary(tuple(json.loads(file.read_text())), unknown)
+    return Vocabulary(tuple(json.loads(file.read_text(encoding="utf-8"))), unknown)

@@ -109,7 +109,7 @@ def read_working_point(path: str | Path) -> SavedWorkingPoint:
         If there is no such file, or it is damaged or something else.
     """
     try:
-        document = parse_json(Path(path).read_text())
+        document = parse_json(Path(path).read_text(encoding="utf-8"))
         _check_kind(document)
         thresholds, constants = _read_numbers(document)
         digest, event_type = document["model_digest"], document.get("event_type")

@@ -55,7 +55,9 @@ def main() -> None:
     always = Belle2.IntervalOfValidity(0, 0, -1, -1)
     database = Belle2.Database.Instance()
     if arguments.onnx is not None:
-        document = json.loads(arguments.onnx.with_suffix(".json").read_text())
+        document = json.loads(
+            arguments.onnx.with_suffix(".json").read_text(encoding="utf-8")
+        )
         database.storeData(arguments.config_name, make_config(document), always)
         database.addPayload(arguments.weights_name, str(arguments.onnx), always)
         print(f"added {arguments.config_name} and {arguments.weights_name}")

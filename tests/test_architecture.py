@@ -160,3 +160,17 @@ def test_onnx_is_called_in_one_place(call: str, place: str):
 def test_map_of_rooms_names_every_room(project_root: Path):
     page = (project_root / "docs" / "architecture.md").read_text()
     assert [room for room in sorted(LEVEL) if f"`{room}`" not in page] == []
+
+
+@pytest.mark.parametrize("room", ["smartfilter", "benchmarks", "examples", "steering"])
+def test_text_files_are_utf8_whatever_the_locale(room: str, project_root: Path):
+    silent = [
+        f"{file.relative_to(project_root)}:{node.lineno}"
+        for file in sorted((project_root / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"read_text", "write_text"}
+        and "encoding" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert silent == []

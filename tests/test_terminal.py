@@ -72,6 +72,33 @@ def start_on_terminal(*arguments: str, root: Path, **variables: str) -> str:
     return seen.decode()
 
 
+def test_files_and_tables_do_not_depend_on_the_locale(project_root, tmp_path):
+    """In an ASCII locale '±' ended a table, and any file with it, in a traceback."""
+    ascii_only = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    point = tmp_path / "point.json"
+    config = tmp_path / "config.yaml"
+    config.write_text("network: gcn  # ±\nepochs: 0\n", encoding="utf-8")
+    times = ("--t-g", "0.2", "--t-n", "0.1", "--t-s", "25")
+    scores = str(tmp_path / "scores.parquet")
+    start(*SCORE, "-o", scores, root=project_root)
+    for arguments in (
+        ("inspect", "gcn"),
+        ("working-point", scores, *times, "-o", str(point)),
+        (*SCORE, "--mode", "sample", "--working-point", str(point)),
+    ):
+        out, err = start(*arguments, root=project_root, **ascii_only)
+        assert out.isascii()
+        assert len(out.splitlines()) > 5, err
+        assert "Error" not in err
+        if arguments[0] == "working-point":
+            text = point.read_text(encoding="utf-8")
+            point.write_text(text.replace("{", '{"note": "±", ', 1), encoding="utf-8")
+    train = ("train", "nothing.parquet", "-o", "a.pt", "--config", str(config))
+    _, err = start(*train, root=project_root, **ascii_only)
+    assert err.startswith("Error: configuration ")
+    assert "epochs" in err
+
+
 @pytest.mark.parametrize(
     ("name", "known", "nearest"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import shlex
 import sys
 from importlib import import_module
@@ -126,6 +127,8 @@ def run(
     name : str, optional
         Of the program, for its messages; by default that of this process.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a sign that it lacks is no failure
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:

@@ -147,7 +147,7 @@ class PartStore:
                 path.unlink()
             self._write(run, dump_metadata({"fingerprint": self.fingerprint}).encode())
         with reading(run):
-            fingerprint = json.loads(run.read_text())["fingerprint"]
+            fingerprint = json.loads(run.read_text(encoding="utf-8"))["fingerprint"]
         if fingerprint != self.fingerprint:
             raise UsageError(
                 f"resume: expected the parts of a run with these inputs and options "

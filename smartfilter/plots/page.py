@@ -104,4 +104,6 @@ def render(page: Page) -> str:
 
     template = resources.files("smartfilter.plots") / "templates" / "page.html"
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    return environment.from_string(template.read_text()).render(page=page)
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        page=page
+    )

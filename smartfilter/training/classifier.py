@@ -218,7 +218,7 @@ class History(Callback):
 
     def _write(self) -> None:
         assert self.file is not None
-        with self.file.open("w", newline="") as stream:
+        with self.file.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, fieldnames=list(self.rows[0]))
             writer.writeheader()
             writer.writerows(self.rows)

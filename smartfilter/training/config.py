@@ -160,10 +160,14 @@ def read_config(source: str | Path = "gcn", **changes: Any) -> TrainingConfig:
     """
     name = str(source)
     if name in list_configs():
-        text = resources.files(_SHIPPED).joinpath(f"{name}.yaml").read_text()
+        text = (
+            resources.files(_SHIPPED)
+            .joinpath(f"{name}.yaml")
+            .read_text(encoding="utf-8")
+        )
     else:
         try:
-            text = Path(source).read_text()
+            text = Path(source).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"configuration: expected a YAML file or one of "

@@ -35,7 +35,11 @@ def find_history(
     rows: Any = training.get("history")
     if rows is None:
         try:
-            with Path(path).with_suffix(".csv").open(newline="") as stream:
+            with (
+                Path(path)
+                .with_suffix(".csv")
+                .open(newline="", encoding="utf-8") as stream
+            ):
                 rows = list(csv.DictReader(stream))
         except (OSError, UnicodeDecodeError, csv.Error):
             return []

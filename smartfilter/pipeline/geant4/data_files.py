@@ -132,7 +132,9 @@ def _write_bremsstrahlung(folder: Path) -> None:
     folder.mkdir(parents=True)
     for z in ATOMIC_WEIGHTS:
         rows = [_format(row) for row in bremsstrahlung_table(z, kinetic, fraction)]
-        (folder / f"br{z}").write_text("\n".join([*header, *rows]) + "\n")
+        (folder / f"br{z}").write_text(
+            "\n".join([*header, *rows]) + "\n", encoding="utf-8"
+        )
 
 
 def _write_neutrons(folder: Path) -> None:
@@ -142,7 +144,7 @@ def _write_neutrons(folder: Path) -> None:
         value = inelastic_cross_section(ATOMIC_WEIGHTS.get(z, 2.5 * z))
         lines = [f"{_LOWEST_NEUTRON} {_HIGHEST_NEUTRON} 2", "2"]
         lines += [f"{e} {value:.6g}" for e in (_LOWEST_NEUTRON, _HIGHEST_NEUTRON)]
-        (folder / f"inel{z}").write_text("\n".join(lines) + "\n")
+        (folder / f"inel{z}").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_data_files(folder: Path) -> dict[str, str]:

@@ -124,7 +124,11 @@ class Worker:
             self._process.wait(_LAST_WORDS)
         self._process.kill()
         status = self._process.wait()
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
+        text = (
+            self._log.read_text(errors="replace", encoding="utf-8")
+            if self._log.exists()
+            else ""
+        )
         tail = " ".join(text.split())[-_LOG_CHARACTERS:]
         how = f"was ended by signal {-status}" if status < 0 else f"returned {status}"
         advice = "simulate again or leave the event out"
