@@ -220,6 +220,7 @@ def load_module(path: str | Path) -> tuple[nn.Module, ModelInfo]:
     Parameters
     ----------
     path : str or Path
+        As of `find_model`.
 
     Raises
     ------
@@ -245,12 +246,17 @@ def read_model_info(path: str | Path) -> tuple[ModelInfo, str]:
 
     Verifies the whole file but does not start TorchScript.
 
+    Parameters
+    ----------
+    path : str or Path
+        As of `find_model`.
+
     Raises
     ------
     ModelFileError
         As `load_model`.
     """
-    _, info, digest = _read_verified(Path(path))
+    _, info, digest = _read_verified(find_model(path))
     return info, digest
 
 

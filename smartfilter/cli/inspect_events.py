@@ -83,12 +83,12 @@ def _find_preparation(model: str | None) -> tuple[str, Any]:
     """Return preset and vocabulary of a model; those of the module without one."""
     if model is None:
         return "smart_background", None
-    from smartfilter.model_file import find_model, load_model, read_model_info
+    from smartfilter.model_file import load_model, read_model_info
 
     if model.lower().endswith(".onnx"):
         info = load_model(model).info
     else:
-        info, _ = read_model_info(find_model(model))
+        info, _ = read_model_info(model)
     return info.preset, info.vocabulary
 
 

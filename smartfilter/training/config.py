@@ -43,8 +43,8 @@ class TrainingConfig(BaseModel):
     preset: str = "smart_background"
     """Preparation preset."""
     initialise_from: str | None = None
-    """Model file whose parameters the network starts from; see
-    `smartfilter.training.initialise`."""
+    """Model file, or name of a shipped one, whose parameters the network starts from;
+    see `smartfilter.training.initialise`."""
     skims: dict[str, int | None] = Field(default_factory=dict)
     """Skim name -> code, or a list of names; the first is the main skim. By default
     every label of the data that some events of each split pass and some fail."""

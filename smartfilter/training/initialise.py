@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from smartfilter.errors import UsageError
+from smartfilter.graphs import get_preset
 from smartfilter.model_file import load_module, read_model_info
 from smartfilter.models import build
+from smartfilter.pdg import load_vocabulary
 from smartfilter.training.split import Split
 
 if TYPE_CHECKING:
@@ -20,7 +22,22 @@ if TYPE_CHECKING:
     from smartfilter.model_info import ModelInfo
     from smartfilter.training.config import TrainingConfig
 
-__all__ = ["describe_start", "find_outputs", "initialise"]
+__all__ = ["check_start", "describe_start", "find_outputs", "initialise"]
+
+
+def check_start(config: TrainingConfig) -> None:
+    """Refuse a model that a training cannot start from, before its data are read.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged or does not record its split.
+    UsageError
+        If network, preset, vocabulary or split differ.
+    """
+    if config.initialise_from is not None:
+        info, _ = read_model_info(config.initialise_from)
+        _require_same_rules(info, config, config.initialise_from)
 
 
 def find_outputs(name: str, settings: Mapping[str, Any]) -> frozenset[str]:
@@ -59,7 +76,7 @@ def initialise(
     network : nn.Module
         Changed in place.
     source : str or Path
-        The model file.
+        The model file, or the name of a shipped one.
     config : TrainingConfig
         Its network, preset and split have to be those of the model: with another split,
         events that the model was trained on would be among the test events.
@@ -73,7 +90,7 @@ def initialise(
     ModelFileError
         If the file is missing, damaged or does not record its split.
     UsageError
-        If network, preset, split or the shape of a parameter differ.
+        If network, preset, vocabulary, split or the shape of a parameter differ.
     """
     module, info = load_module(source)
     _require_same_rules(info, config, str(source))
@@ -104,7 +121,7 @@ def initialise(
 
 
 def _require_same_rules(info: ModelInfo, config: TrainingConfig, where: str) -> None:
-    """Refuse a model of another network, preparation or split."""
+    """Refuse a model of another network, preparation, vocabulary or split."""
     split = Split(config.split_fractions, config.split_seed)
     rules = (
         ("network", info.network, config.network),
@@ -117,6 +134,13 @@ def _require_same_rules(info: ModelInfo, config: TrainingConfig, where: str) -> 
                 f"initialise_from: expected the {name} of {where}, {expected}, got "
                 f"{found}; change the configuration"
             )
+    vocabulary = load_vocabulary(get_preset(config.preset).vocabulary)
+    if vocabulary != info.vocabulary:
+        raise UsageError(
+            f"initialise_from: expected the PDG vocabulary of preset {config.preset}, "
+            f"{len(vocabulary.codes)} codes, got another one of "
+            f"{len(info.vocabulary.codes)} codes in {where}; start from another model"
+        )
 
 
 def describe_start(source: str | Path) -> dict[str, Any]:

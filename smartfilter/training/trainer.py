@@ -28,7 +28,7 @@ from smartfilter.training.assessment import (
 )
 from smartfilter.training.dataset import load_dataset
 from smartfilter.training.fit import FitResult, fit, predict
-from smartfilter.training.initialise import describe_start
+from smartfilter.training.initialise import check_start, describe_start
 from smartfilter.training.recalibration import CalibrationSample, calibrate_skim
 from smartfilter.training.retention import find_retention_rates
 from smartfilter.training.split import SPLITS, Split
@@ -116,8 +116,12 @@ def train_model(
     InputError
         If labels are missing, or a split lacks passing or failing events.
     UsageError, DeviceError
-        If the configuration names what does not exist.
+        If the configuration names what does not exist, or the model to start from does
+        not fit.
+    ModelFileError
+        If the model to start from cannot be read.
     """
+    check_start(config)
     split = Split(config.split_fractions, config.split_seed)
     dataset = load_dataset(
         files,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,17 @@ import pytest
 import torch
 
 from smartfilter.errors import ModelFileError, UsageError
-from smartfilter.model_file import load_module, read_model_info
+from smartfilter.model_file import load_module, read_model_info, save_model
 from smartfilter.models import NETWORKS, build
 from smartfilter.presets import get_preset
-from smartfilter.training.config import TrainingConfig
+from smartfilter.shipped import find_shipped
+from smartfilter.training.config import TrainingConfig, read_config
 from smartfilter.training.dataset import make_dataset
 from smartfilter.training.evaluation import area_under_curve
 from smartfilter.training.fit import fit, predict
-from smartfilter.training.initialise import find_outputs, initialise
+from smartfilter.training.initialise import check_start, find_outputs, initialise
 from smartfilter.training.split import Split
-from smartfilter.training.trainer import train_on
+from smartfilter.training.trainer import train_model, train_on
 
 N_TOKENS = 562
 SETTINGS = {"n_embedding": 8, "n_units": 16, "n_layers": 2}
@@ -131,6 +133,45 @@ def test_train_on_records_where_it_started(base, dataset, tmp_path):
         "seed": CONFIG.seed,
     }
     assert "started_from" not in info.training
+
+
+def test_train_on_starts_from_a_shipped_model_by_name(dataset, tmp_path):
+    """Its name ended the training in an error, after the last epoch."""
+    config = read_config("gcn", initialise_from="gcn", epochs=1, skims=["kaon"])
+    check_start(config)
+    result = train_on(dataset.select_skims(["kaon"]), tmp_path / "kaon.pt", config)
+    digest = read_model_info(find_shipped()["gcn"])[1]
+    assert result.info.training["started_from"]["digest"] == digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"initialise_from": "gnc"}, ModelFileError, "did you mean 'gcn'"),
+        ({"initialise_from": "no.pt"}, ModelFileError, "cannot read no.pt"),
+        ({"initialise_from": "gcn", "network": "deepset"}, UsageError, "the network"),
+        ({"initialise_from": "gcn", "split_seed": 1}, UsageError, "the split"),
+    ],
+)
+def test_train_model_refuses_a_start_before_it_reads_data(
+    tmp_path, changes, error, message
+):
+    config = CONFIG.model_copy(update=changes)
+    with pytest.raises(error, match=message):
+        train_model([tmp_path / "nothing.parquet"], tmp_path / "out.pt", config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_start_refuses_the_same_codes_in_another_order(base, tmp_path):
+    module, info = load_module(base)
+    codes = tuple(reversed(info.vocabulary.codes))
+    vocabulary = replace(info.vocabulary, codes=codes)
+    path = tmp_path / "reversed.pt"
+    save_model(path, module, replace(info, vocabulary=vocabulary))
+    config = CONFIG.model_copy(update={"initialise_from": str(path)})
+    with pytest.raises(UsageError, match="another one of 562 codes") as caught:
+        check_start(config)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize(
