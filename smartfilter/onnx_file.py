@@ -107,6 +107,26 @@ class OnnxNetwork:
         _check_interface(self._session, self._n_skims, where)
         self._try()
 
+    def describe(self) -> dict[str, Any]:
+        """Return producer, inputs, output and the value of ``c`` of each event type.
+
+        Inputs and output are texts by name, as ``tensor(float) [N, 8]``.
+        """
+        inputs, outputs = (
+            {
+                node.name: f"{node.type} [{', '.join(map(str, node.shape))}]"
+                for node in k
+            }
+            for k in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        names = (*EVENT_TYPES, "unknown")  # whose code is -1
+        return {
+            "producer": self._session.get_modelmeta().producer_name,
+            "inputs": inputs,
+            "outputs": outputs,
+            "event_types": {names[code]: int(c) for code, c in self._c.items()},
+        }
+
     def __call__(
         self,
         x: Tensor,
@@ -264,7 +284,7 @@ def read_network(path: Path) -> tuple[OnnxNetwork, ModelInfo, str]:
         If onnxruntime is not installed.
     """
     document = path.with_suffix(".json")
-    text, data = _read_bytes(document), _read_bytes(path)
+    data, text = _read_bytes(path), _read_bytes(document)
     config = read_config(text.decode(errors="replace"), str(document))
     network = OnnxNetwork(data, config, str(path))
     log.info("%s: scores are sigmoid(logit), not calibrated", path)

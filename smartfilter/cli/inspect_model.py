@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from smartfilter.cli.inspect_rows import flatten, list_facts
 from smartfilter.cli.terminal import emit, make_table
+from smartfilter.model_info import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from smartfilter.model_file import LoadedModel
+    from smartfilter.onnx_file import OnnxNetwork
 
 __all__ = ["inspect_model"]
 
@@ -24,11 +26,21 @@ def inspect_model(name: str) -> None:
     Raises
     ------
     ModelFileError
-        If the file cannot be read.
+        If the file, or the JSON document of an ONNX network, cannot be read.
+    MissingPackageError
+        If it is an ONNX network and onnxruntime is not installed.
     """
     from smartfilter.model_file import load_model
+    from smartfilter.onnx_file import OnnxNetwork
 
     model = load_model(name)
+    if isinstance(model.network, OnnxNetwork):
+        _inspect_onnx(model, model.network)
+    else:
+        _inspect_torch(model)
+
+
+def _inspect_torch(model: LoadedModel) -> None:
     info = model.info
     stored = json.loads(info.to_json())
     document = {
@@ -49,6 +61,59 @@ def inspect_model(name: str) -> None:
         *_make_metrics(info.training),
         *_make_provenance(info.training),
         _make_working_points(model),
+    )
+
+
+def _inspect_onnx(model: LoadedModel, network: OnnxNetwork) -> None:
+    """Print what an ONNX file and the document beside it say."""
+    info = model.info
+    interface = network.describe()
+    constants = {skim.name: skim.calibration[DEFAULT] for skim in info.skims}
+    document = {
+        **interface,
+        "path": str(model.path),
+        "digest": model.digest,
+        "network": info.network,
+        "preset": info.preset,
+        "n_pdg_codes": len(info.vocabulary.codes),
+        "skims": list(info.skim_names),
+        "skim_codes": {skim.name: skim.code for skim in info.skims},
+        "parameters": {
+            name: [c.official_slope, c.official_offset] for name, c in constants.items()
+        },
+        "max_weight": info.skims[0].max_weight,
+    }
+    types = [f"{name} {c}" for name, c in interface["event_types"].items()]
+    rows = [
+        ("network", "ONNX, the interface of basf2's SmartBackground module"),
+        ("producer", interface["producer"] or "-"),
+        *((f"input {key}", text) for key, text in interface["inputs"].items()),
+        *(("output", text) for text in interface["outputs"].values()),
+        ("event types, c", ", ".join(types)),
+        ("preparation", info.preset),
+        ("PDG codes", str(document["n_pdg_codes"])),
+        ("max. weight", f"{document['max_weight']:g}"),
+        ("scores", "sigmoid(logit), not calibrated"),
+        ("digest", model.digest),
+        ("path", str(model.path)),
+    ]
+    skims = [
+        (
+            skim.name,
+            str(skim.code),
+            f"{c.official_slope:.4f}",
+            f"{c.official_offset:.4f}",
+        )
+        for skim, c in zip(info.skims, constants.values(), strict=True)
+    ]
+    emit(
+        document,
+        _make_facts(model.path.name, rows),
+        make_table(
+            "kept with probability exp(a (logit - b))",
+            ("skim", "code", "a", "b"),
+            skims,
+        ),
     )
 
 
