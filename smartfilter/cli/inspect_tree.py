@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smartfilter.cli.terminal import emit, show_progress
+from smartfilter.shipped import name_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ def inspect_event(
         "identity": _identify(events),
         "event_type": kind,
         "event_type_inferred": bool(n_inferred),
-        "model": {"path": str(scorer.path), "digest": scorer.digest},
+        "model": {"path": name_model(scorer.path), "digest": scorer.digest},
         "preset": scorer.info.preset,
         "n_particles": len(particles),
         "n_kept": sum(not p.note for p in particles),

@@ -27,6 +27,7 @@ from smartfilter.cli.terminal import (
     report_skipped,
     show_progress,
 )
+from smartfilter.shipped import name_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,7 +172,7 @@ def command(
         "n_unscorable": summary.n_unscorable,
         "events_per_second": run.events_per_second,
         "device": str(scorer.device),
-        "model": {"digest": scorer.digest, "path": str(scorer.path)},
+        "model": {"digest": scorer.digest, "path": name_model(scorer.path)},
         "output": None if output is None else str(output),
         "n_resumed": run.n_resumed,
         **describe_run(run, scorer, settings),

@@ -32,6 +32,7 @@ from smartfilter.pipeline.samples import Samples, compare
 from smartfilter.pipeline.working_points import WorkingPoint
 from smartfilter.progress import begin_silently
 from smartfilter.scoring import Scorer
+from smartfilter.shipped import name_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,7 +156,7 @@ def measure(
     described = {
         "event_type": event_type,
         "skim": skim,
-        "model": str(scorer.path),
+        "model": name_model(scorer.path),
         "model_digest": scorer.digest,
         "n_events": n_events,
         "n_passing": int(samples.unfiltered.passes.sum()),

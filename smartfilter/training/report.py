@@ -13,6 +13,7 @@ from smartfilter.io import open_events
 from smartfilter.model_info import DEFAULT
 from smartfilter.progress import begin_silently
 from smartfilter.sampling import optimal_keep_probability
+from smartfilter.shipped import name_model
 from smartfilter.training.assessment import assess, count_results, needs_validation
 from smartfilter.training.auc import compare_areas
 from smartfilter.training.bias import make_samples, measure_bias
@@ -64,8 +65,8 @@ class ModelReport:
 
     @property
     def name(self) -> str:
-        """The path of the model file."""
-        return str(self.scorer.path)
+        """The path of the model file; of a shipped one its name."""
+        return name_model(self.scorer.path)
 
     @property
     def variables(self) -> tuple[str, ...]:
