@@ -146,17 +146,8 @@ def _spell(name: str) -> str:
 
 def _find_entry(file: str, entry: int) -> Events:
     """Return the one event at this position of the file."""
-    from smartfilter.errors import InputError
     from smartfilter.io import open_events
 
     source = open_events(file)
-    first = 0
     with show_progress("find", min(entry, source.n_events)) as advance:
-        for chunk in source:
-            if entry < first + len(chunk):
-                return chunk.take([entry - first])
-            first += len(chunk)
-            advance(len(chunk))
-    raise InputError(
-        f"event: expected an entry below {source.n_events}, got {entry} in {file}"
-    )
+        return source.read_entry(entry, advance=advance)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import Events, concatenate
-from smartfilter.io.chunks import Chunk, describe_file, list_chunks
+from smartfilter.io.chunks import Chunk, RangeFile, describe_file, list_chunks
 from smartfilter.io.formats import EventFile, ReadOptions, find_format
 from smartfilter.io.locations import expand_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from smartfilter.io.locations import Location
@@ -69,6 +69,41 @@ class EventSource:
             yield from list_chunks(
                 name, reader, position=position, chunk_size=self._chunk_size
             )
+
+    def read_entry(
+        self, entry: int, *, advance: Callable[[int], None] | None = None
+    ) -> Events:
+        """Return one event; of formats that are read in any order nothing else is read.
+
+        Parameters
+        ----------
+        entry : int
+            Position among the events of all files.
+        advance : callable, optional
+            Told the number of events passed since its last call.
+
+        Raises
+        ------
+        InputError
+            If there is no such entry, or a file is damaged.
+        """
+        left = entry
+        for name, reader in self._readers:
+            if isinstance(reader, RangeFile):
+                if left < reader.n_events:
+                    return Chunk(name, "", 1, reader, left).read()
+                left -= reader.n_events
+                continue
+            for chunk in reader.iterate(self._chunk_size):
+                if left < len(chunk):
+                    return chunk.take([left])
+                left -= len(chunk)
+                if advance is not None:
+                    advance(len(chunk))
+        raise InputError(
+            f"event: expected an entry below {self.n_events}, got {entry} in "
+            f"{', '.join(self.files)}"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what the chunks follow from: JSON values that change if a file does."""
