@@ -8,12 +8,14 @@ Drawn from a result of ``smartfilter measure``::
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import matplotlib as mpl
+from result_files import expect_result, load_result
+
+from smartfilter.cli import run
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Flow", "draw", "find_flows", "main"]
+__all__ = ["Flow", "command", "draw", "find_flows"]
 
 BLUE, GREY, WASTE = "#5790fc", "0.55", "0.88"
 BOX_WIDTH, GAP, HEIGHT = 1.45, 0.75, 1.5
@@ -128,16 +130,19 @@ def _draw_band(
     axis.fill_between([left, right], 0.0, share * HEIGHT, color=colour, linewidth=0)
 
 
-def main() -> None:
-    """Draw the figure of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("result", type=Path, help="measure.json")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="OUT.png")
-    options = parser.parse_args()
-    figure = draw(json.loads(options.result.read_text(encoding="utf-8")))
-    figure.savefig(options.output, dpi=110)
-    print(f"drawn: {options.output}")
+@click.command()
+@click.argument("result", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="OUT.png"
+)
+def command(result: Path, output: Path) -> None:
+    """Draw the figure of the flow from RESULT, measure.json."""
+    document = load_result(result)
+    with expect_result("smartfilter measure", result):
+        figure = draw(document)
+    figure.savefig(output, dpi=110)
+    click.echo(f"drawn: {output}")
 
 
 if __name__ == "__main__":
-    main()
+    run(command)

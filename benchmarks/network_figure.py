@@ -6,14 +6,15 @@ python benchmarks/network_figure.py benchmarks/results/networks.json \
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from network_table import oracle_option
+from network_table import MAKERS, oracle_option
+from result_files import expect_result, load_result
 
+from smartfilter.cli import run
 from smartfilter.plots.style import COLOURS, GREY, use_style
 
 if TYPE_CHECKING:
@@ -172,13 +173,11 @@ def _draw_training(axis: Axes, entries: Sequence[Mapping[str, Any]]) -> None:
 )
 def command(comparison: Path, oracle: Path, output: Path) -> None:
     """Draw a comparison of networks."""
-    figure = draw(
-        json.loads(comparison.read_text(encoding="utf-8")),
-        json.loads(oracle.read_text(encoding="utf-8")),
-    )
+    with expect_result(MAKERS, comparison, oracle):
+        figure = draw(load_result(comparison), load_result(oracle))
     figure.savefig(output, dpi=80)
     click.echo(f"drawn: {output}")
 
 
 if __name__ == "__main__":
-    command()
+    run(command)

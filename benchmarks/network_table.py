@@ -8,13 +8,14 @@ python benchmarks/network_table.py benchmarks/results/networks.json --short --in
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from result_files import expect_result, load_result
 
+from smartfilter.cli import run
 from smartfilter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -204,6 +205,9 @@ def insert_text(path: Path, text: str, marks: Sequence[str] = MARKS) -> None:
     path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", encoding="utf-8")
 
 
+MAKERS = "network_comparison.py or oracle.py"
+"""What writes the results that are read here."""
+
 oracle_option = click.option(
     "--oracle",
     type=click.Path(exists=True, path_type=Path),
@@ -234,17 +238,17 @@ def command(
     short: bool,
 ) -> None:
     """Print the tables of a comparison."""
-    document = json.loads(comparison.read_text(encoding="utf-8"))
-    limit = json.loads(oracle.read_text(encoding="utf-8"))
-    others = json.loads((repeated or comparison).read_text(encoding="utf-8"))
-    parts = (
-        render_comparison(document, limit),
-        render_seeds(others),
-        render_removal(others),
-    )
-    text = "\n\n".join(part for part in parts if part)
-    if short:
-        text = render_short(document, limit)
+    paths = (comparison, oracle, repeated or comparison)
+    with expect_result(MAKERS, *paths):
+        document, limit, others = map(load_result, paths)
+        parts = (
+            render_comparison(document, limit),
+            render_seeds(others),
+            render_removal(others),
+        )
+        text = "\n\n".join(part for part in parts if part)
+        if short:
+            text = render_short(document, limit)
     if into is None:
         click.echo(text)
         return
@@ -252,4 +256,4 @@ def command(
 
 
 if __name__ == "__main__":
-    command()
+    run(command)
