@@ -265,9 +265,10 @@ def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
     try:
         data = path.read_bytes()
     except OSError as error:
+        others = [name for name in _list_models(path.parent) if name != str(path)]
         raise ModelFileError(
             f"model file: cannot read {path} ({error.strerror})"
-            f"{suggest(str(path), _list_models(path.parent))}"
+            f"{suggest(str(path), others)}"
         ) from error
     records = _unpack(data, str(path))
     if _JSON not in records or _DIGEST not in records:

@@ -147,6 +147,46 @@ def test_score_refuses_a_threshold_that_is_not_a_number(run, example):
     assert "threshold" in err
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("score", "events.root", "--threshold"),
+        ("simulate", "events.root", "-o", "o.parquet", "--timeout"),
+        ("simulate", "events.root", "-o", "o.parquet", "--step"),
+        ("produce", "-n", "5", "--event-type", "mixed", "-o", "folder", "--step"),
+        ("measure", "-n", "5", "--threshold"),
+        ("measure", "-n", "5", "--step"),
+        ("speedup", "--tpr"),
+        ("speedup", "--t-s"),
+        ("working-point", "scores.parquet", "--t-s"),
+        ("train", "data.parquet", "-o", "m.pt", "--minutes"),
+    ],
+)
+def test_number_that_is_not_finite_is_wrong_usage(run, arguments, value):
+    """--timeout nan was said to have no JSON form."""
+    code, out, err = run(*arguments, value)
+    assert (code, out) == (2, "")
+    assert f"Invalid value for '{arguments[-1]}': " in err
+    assert value in err
+
+
+def test_skim_of_another_file_says_what_it_expects(run, example):
+    """It was called truncated or damaged."""
+    code, _, err = run("skim", example)
+    assert code == 3
+    assert "expected a detector objects file" in err
+    assert "b'root'" in err
+
+
+def test_model_that_is_a_folder_is_not_suggested_again(run, tmp_path):
+    (tmp_path / "model.pt").mkdir()
+    code, _, err = run("inspect", tmp_path / "model.pt")
+    assert code == 4
+    assert "Is a directory" in err
+    assert "did you mean" not in err
+
+
 def test_score_names_the_nearest_skim(run, example):
     code, _, err = run("score", example, "--skim", "feiHadronicB")
     assert code == 2

@@ -15,7 +15,7 @@ from smartfilter.cli.metrics import (
     make_comparison_tables,
     make_result_tables,
 )
-from smartfilter.cli.options import device_option, skims_option
+from smartfilter.cli.options import FiniteRange, device_option, skims_option
 from smartfilter.cli.terminal import (
     SCHEMA_VERSION,
     describe_run,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-TIME = click.FloatRange(min=0.0)
+TIME = FiniteRange(min=0.0)
 
 MODEL_SUFFIXES = (".pt", ".onnx")
 """How the name of a model file ends; everything else is data."""

@@ -11,6 +11,7 @@ from smartfilter.cli.completion import complete_devices, complete_skims
 from smartfilter.cli.options import (
     EVENT_TYPE,
     Choice,
+    FiniteRange,
     chain_seed_option,
     decay_table_option,
     detector_option,
@@ -63,7 +64,7 @@ __all__ = ["command"]
 @click.option(
     "--threshold",
     "thresholds",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     multiple=True,
     help="Working point; repeatable, the first one is run for real.  "
     "[0.7, 0.5, 0.3, 0.2, 0.1 times the model's]",
@@ -78,7 +79,7 @@ __all__ = ["command"]
 @detector_option
 @click.option(
     "--step",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     default=0.08,
     show_default=True,
     help="Longest step in the mock detector, cm: the dial of t_s.",

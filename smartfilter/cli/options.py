@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from smartfilter.shipped import DEFAULT_MODEL
 __all__ = [
     "EVENT_TYPE",
     "Choice",
+    "FiniteRange",
     "OutputPath",
     "chain_seed_option",
     "dask_option",
@@ -38,6 +40,19 @@ if TYPE_CHECKING:
     _Choice = click.Choice[str]
 else:  # not generic before click 8.2
     _Choice = click.Choice
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, of which NaN and infinity are none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the number, or fail as a usage error."""
+        number: Any = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got '{value}'")
+        return number
 
 
 class Choice(_Choice):
@@ -117,7 +132,7 @@ detector_option = click.option(
 
 step_option = click.option(
     "--step",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     default=1.0,
     show_default=True,
     help="Longest step in the mock detector, cm.",

@@ -11,6 +11,7 @@ from smartfilter.cli.completion import complete_files
 from smartfilter.cli.options import (
     EVENT_TYPE,
     Choice,
+    FiniteRange,
     dask_option,
     device_option,
     model_option,
@@ -59,7 +60,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     help="Keep if the score reaches it; mode threshold.  [the model's best working "
     "point]",
 )

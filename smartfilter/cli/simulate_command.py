@@ -8,6 +8,7 @@ import click
 
 from smartfilter.cli.completion import complete_files
 from smartfilter.cli.options import (
+    FiniteRange,
     OutputPath,
     dask_option,
     detector_option,
@@ -54,7 +55,7 @@ _BLOCKS = {"mock": 2_000, "geant4": 200}
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the detector.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     default=2.0,
     show_default=True,
     help="Longest time of Geant4, seconds per event, beside a minute per request.",

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from smartfilter.cli.completion import complete_skims
+from smartfilter.cli.options import FiniteRange
 from smartfilter.cli.terminal import emit, json_option, make_table
 
 __all__ = ["command"]
 
-RATE = click.FloatRange(0.0, 1.0)
-TIME = click.FloatRange(min=0.0)
+RATE = FiniteRange(0.0, 1.0)
+TIME = FiniteRange(min=0.0)
 
 
 @click.command("speedup")

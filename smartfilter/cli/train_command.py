@@ -13,7 +13,7 @@ from smartfilter.cli.completion import (
     complete_skims,
 )
 from smartfilter.cli.metrics import make_result_tables
-from smartfilter.cli.options import OutputPath
+from smartfilter.cli.options import FiniteRange, OutputPath
 from smartfilter.cli.terminal import emit, is_interactive, json_option, show_progress
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ __all__ = ["command"]
 @click.option("--epochs", type=click.IntRange(min=1), help="Replaces that of the file.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Stop behind the epoch that exceeds this time; --resume with more goes on.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")

@@ -9,6 +9,7 @@ import click
 from smartfilter.cli.completion import complete_files, complete_models
 from smartfilter.cli.options import (
     EVENT_TYPE,
+    FiniteRange,
     OutputPath,
     device_option,
     skims_option,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-TIME = click.FloatRange(min=0.0)
+TIME = FiniteRange(min=0.0)
 
 
 class _Sample(NamedTuple):
@@ -95,12 +96,12 @@ class _Points(NamedTuple):
 @click.option("--t-s", type=TIME, default=100.0, show_default=True, help="Simulation.")
 @click.option(
     "--retention-rate",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    type=FiniteRange(0.0, 1.0, min_open=True, max_open=True),
     help="Share of generated events that pass.  [that of the events in FILE]",
 )
 @click.option(
     "--max-weight",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     default=100.0,
     show_default=True,
     help="Largest weight of a kept event when sampling.",

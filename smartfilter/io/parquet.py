@@ -33,6 +33,8 @@ __all__ = [
 EVENT_TYPE = pa.dictionary(pa.int8(), pa.string())
 """Type of the column ``event_type``; null is unknown."""
 
+_MAGIC = b"PAR1"
+
 _USERS = {
     "labelled": "it is for smartfilter train, evaluate, score and inspect",
     "scores": "it is for smartfilter working-point, speedup and inspect",
@@ -139,6 +141,13 @@ def open_parquet(path: str | Path, kind: str) -> tuple[pq.ParquetFile, dict[str,
     InputError
         If the file is of another kind.
     """
+    with Path(path).open("rb") as stream:
+        begin = stream.read(len(_MAGIC))
+    if begin and begin != _MAGIC:
+        raise InputError(
+            f"file '{path}': expected a {kind} file of smartfilter, Parquet, got a file "
+            f"that begins with {begin!r}; name another file"
+        )
     file = pq.ParquetFile(path, page_checksum_verification=True)
     stored = (file.metadata.metadata or {}).get(METADATA_KEY.encode())
     document = json.loads(stored) if stored else {}
@@ -160,7 +169,7 @@ def read_kind(path: str | Path) -> str | None:
         If it begins like a Parquet file and cannot be read.
     """
     with Path(path).open("rb") as stream:
-        if stream.read(4) != b"PAR1":
+        if stream.read(len(_MAGIC)) != _MAGIC:
             return None
     stored = (pq.read_metadata(path).metadata or {}).get(METADATA_KEY.encode())
     document = json.loads(stored) if stored else {}
