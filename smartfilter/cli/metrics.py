@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "describe_agreement",
-    "list_metrics",
     "make_bias_tables",
     "make_comparison_tables",
     "make_result_tables",
@@ -99,25 +98,6 @@ def _show_ratio(quantile: Quantile) -> str:
     mark = "" if quantile.agrees else "*"
     ratio = "-" if quantile.observed == 0 else f"{quantile.ratio:.2f}"
     return f"{ratio}{mark}"
-
-
-def list_metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows of a table of `smartfilter.training.evaluation.Evaluation`."""
-    return [
-        ("passing, failing", f"{metrics['n_passing']:,}, {metrics['n_failing']:,}"),
-        ("retention", f"{metrics['retention_rate']:.4f}"),
-        ("AUC", f"{metrics['auc']:.4f} ± {metrics['auc_error']:.4f}"),
-        ("accuracy, balanced", f"{metrics['accuracy']:.4f}"),
-        ("threshold", f"{metrics['threshold']:.4f}"),
-        ("f1, f0 there", f"{metrics['tpr']:.4f}, {metrics['fpr']:.4f}"),
-        (
-            "speedup (A) there",
-            f"{metrics['speedup']:.2f} ± {metrics['speedup_error']:.2f}",
-        ),
-        ("largest speedup (A)", f"{metrics['max_speedup']:.2f}"),
-        ("sampling speedup (C)", f"{metrics['sampling_speedup']:.2f}"),
-        ("calibration error", f"{metrics['calibration_error']:.4f}"),
-    ]
 
 
 _PUBLISHED = ("model", "parameters", "loss", "accuracy", "AUC", "max.", "threshold")

@@ -20,7 +20,6 @@ __all__ = [
     "beam_momenta",
     "draw_collisions",
     "draw_vertices",
-    "vertex_covariance",
 ]
 
 ENERGY = (7.004, 4.002)
@@ -88,6 +87,11 @@ def draw_collisions(
 
 @lru_cache
 def _vertex_covariance() -> NDArray[np.float64]:
+    """Return the covariance of the interaction point, cm^2, shape (3, 3).
+
+    The product of two Gaussian bunches, each along its own beam (as basf2's
+    ``calculate_beamspot``): 6.4 um, 42 nm, 154 um wide in x, y, z.
+    """
     covariance = []
     for size, angle in zip(
         BUNCH_SIZE, (CROSSING_HALF_ANGLE, np.pi - CROSSING_HALF_ANGLE), strict=True
@@ -97,15 +101,6 @@ def _vertex_covariance() -> NDArray[np.float64]:
         covariance.append(rotation @ np.diag(np.square(size)) @ rotation.T)
     electron, positron = covariance
     return np.asarray(electron @ np.linalg.inv(electron + positron) @ positron)
-
-
-def vertex_covariance() -> NDArray[np.float64]:
-    """Return the covariance of the interaction point, cm^2, shape (3, 3).
-
-    The product of two Gaussian bunches, each along its own beam (as basf2's
-    ``calculate_beamspot``): 6.4 um, 42 nm, 154 um wide in x, y, z.
-    """
-    return _vertex_covariance().copy()
 
 
 def draw_vertices(rng: np.random.Generator, n_events: int) -> NDArray[np.float64]:

@@ -27,7 +27,6 @@ __all__ = [
     "cross_matter",
     "deflect",
     "ionisation_loss",
-    "lose_energy",
     "scattering_angle",
     "stopping_power",
 ]
@@ -115,15 +114,6 @@ def ionisation_loss(
             loss += _knock_on_energy(stream, cut, largest, beta2)
             product *= uniform(stream)
     return loss
-
-
-@kernel
-def lose_energy(
-    stream: NDArray[np.uint64], mass: float, p: float, areal: float, material: Material
-) -> float:
-    """Return the momentum after `ionisation_loss`; 0 if the particle stops."""
-    loss = ionisation_loss(stream, mass, p, areal, material)
-    return _momentum_after(mass, sqrt(p * p + mass * mass) - loss)
 
 
 @kernel

@@ -13,7 +13,7 @@ from smartfilter.pipeline.geometry import CSI, GAS, SILICON, Physics
 from smartfilter.pipeline.matter import (
     bremsstrahlung_energy,
     bremsstrahlung_rate,
-    lose_energy,
+    cross_matter,
     stopping_power,
 )
 from smartfilter.pipeline.tracks import find_perigee
@@ -217,7 +217,7 @@ def test_stopping_power_of_muons_agrees_with_published_tables(material, p, expec
 
 
 @pytest.mark.parametrize("cuts", [1, 10])
-def test_lose_energy_mean_and_variance_do_not_depend_on_the_cutting(cuts):
+def test_cross_matter_mean_and_variance_do_not_depend_on_the_cutting(cuts):
     """One layer or ten: Bethe's mean, and the variance xi T_max (1 - beta^2 / 2)."""
     stream, n, areal, p0 = make_stream(5), 10_000, 0.15, 1.0
     mass = 0.93827
@@ -225,7 +225,7 @@ def test_lose_energy_mean_and_variance_do_not_depend_on_the_cutting(cuts):
     for i in range(n):
         p = p0
         for _ in range(cuts):
-            p = lose_energy(stream, mass, p, areal / cuts, SILICON)
+            p = cross_matter(stream, mass, p, areal / cuts, SILICON, True)
         losses[i] = math.hypot(p0, mass) - math.hypot(p, mass)
     assert losses.mean() == pytest.approx(
         areal * stopping_power(mass, p0, SILICON), rel=0.02
@@ -237,8 +237,8 @@ def test_lose_energy_mean_and_variance_do_not_depend_on_the_cutting(cuts):
     assert losses.var() == pytest.approx(variance, rel=0.15)
 
 
-def test_lose_energy_of_a_slow_particle_stops_it():
-    assert lose_energy(make_stream(), 0.93827, 0.1, 1.0, SILICON) == 0.0
+def test_cross_matter_stops_a_slow_particle():
+    assert cross_matter(make_stream(), 0.93827, 0.1, 1.0, SILICON, True) == 0.0
 
 
 def test_bremsstrahlung_against_the_integral_of_the_spectrum():
