@@ -171,12 +171,12 @@ def _make_document(reports: Sequence[ModelReport]) -> dict[str, Any]:
     first, sample = models[0], reports[0].assessment.sample
     return {
         "model": {"path": first["path"], "digest": first["digest"]},
+        **next(iter(first["skims"].values())),
         "n_events": len(sample),
         "n_left_out": sample.n_dropped,
         "n_unscorable": sample.n_unscorable,
         "skims": first["skims"],
         "results": first["results"],
-        **next(iter(first["skims"].values())),
         "models": models,
     }
 

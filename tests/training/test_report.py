@@ -374,3 +374,6 @@ def test_evaluate_command_unknown_event_type_is_the_default(
     assert code == 0
     types = {result["event_type"] for result in document["results"]}
     assert types == {"mixed", "default"}
+    unseen = Split((0.3, 0.2, 0.5), 0).assign(events) == SPLITS.index("test")
+    assert document["n_events"] == unseen.sum()
+    assert document["n_left_out"] == N_EVENTS - unseen.sum()
