@@ -33,10 +33,10 @@ class ExpectedRates(NamedTuple):
     mean_keep_probability: float
     mean_pass_over_p: float
 
-    def sampling_speedup(self, *, t_g: float, t_s: float, t_n: float) -> float:
-        """Return formula (C); 0 where events are lost, as with a threshold."""
+    def sampling_speedup(self, *, t_g: float, t_s: float, t_n: float) -> float | None:
+        """Return formula (C); none where events are lost, as with a threshold."""
         if not np.isfinite(self.mean_pass_over_p):
-            return 0.0
+            return None
         return float(
             speedup.sampling_speedup(
                 retention_rate=self.retention_rate,

@@ -231,6 +231,21 @@ def test_speedup_of_a_score_file_follows_from_its_scores(run, example, tmp_path)
     assert document["sampling_speedup"] == pytest.approx(score.mean() * 101 / cost)
 
 
+def test_speedup_of_a_threshold_has_no_sampling_formula(run, example, tmp_path):
+    """Lost events have no weight; (C) used to be printed as 0.00."""
+    output = tmp_path / "scores.parquet"
+    run("score", example, "-o", output, "--skim", SKIM)
+    _, out, _ = run("speedup", output, "--json")
+    document, table = json.loads(out), read_scores(output)
+    score, keep = table[f"score_{SKIM}"].astype(float), table["keep"]
+    assert document["sampling_speedup"] is None
+    assert document["tpr"] == pytest.approx(score[keep].sum() / score.sum())
+    code, text, _ = run("speedup", output)
+    assert code == 0
+    assert "(A)" in text
+    assert "(C)" not in text
+
+
 def test_inspect_shows_the_auc_of_the_model(run):
     from smartfilter.model_file import default_model_path
 

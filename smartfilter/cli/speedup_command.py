@@ -44,13 +44,14 @@ def command(
     """Evaluate the speedup formulas for given rates, or for a score file.
 
     Times are per event, in any one unit. From SCORES, a file that smartfilter score
-    wrote, the rates are those that its calibrated scores promise.
+    wrote, the rates are those that its calibrated scores promise; (C) is for files
+    of --mode sample.
 
     \b
     Examples:
       smartfilter speedup --tpr 0.8 --fpr 0.1
       smartfilter speedup --tpr 1 --fpr 0 --json
-      smartfilter speedup scores.parquet --t-g 0.2 --t-n 0.1 --t-s 25
+      smartfilter speedup scores.parquet --skim feiHadronicB0 --t-g 0.2 --t-s 25
     """  # noqa: D301
     from smartfilter import speedup
 
