@@ -2,7 +2,7 @@
 
 python benchmarks/run_all.py -o output/benchmarks
 python benchmarks/run_all.py --quick -o output/quick  # whether they run, in two minutes
-python benchmarks/run_all.py --table benchmarks/results  # the table of the README
+python benchmarks/run_all.py --table benchmarks/results/speed  # the README's
 """
 
 from __future__ import annotations
