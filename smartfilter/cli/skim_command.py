@@ -43,7 +43,7 @@ __all__ = ["command"]
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Processes on this machine.",
+    help="Threads.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @json_option
