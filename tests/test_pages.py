@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from smartfilter.cli import cli
+from smartfilter.cli import cli, main
+from smartfilter.events import PARTICLE_COLUMNS
+from smartfilter.io.scores import score_columns
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (".", "docs", "examples", "benchmarks", "steering")
@@ -19,6 +22,7 @@ each_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: str(page.relative_to(ROOT))
 )
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+FOR_THRESHOLDS = {"printed_formula", "substituted_formula"}
 FILE = re.compile(r"(?:smartfilter|tests|docs|examples|benchmarks|steering)/[\w./-]+")
 
 
@@ -106,3 +110,44 @@ def test_options_of_scripts_exist(page: Path):
         for option in (word for word in own if re.match(r"--?[a-z]", word)):
             found = any(f'"{option}"' in text for text in sources)
             assert found, f"{option} of {words[1]} in {page.name}"
+
+
+def read_keys(start: str) -> list[str]:
+    """Return the code in the first cells, or behind them, of rows of docs/files.md."""
+    page = (ROOT / "docs" / "files.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(start))
+    return re.findall(r"`([^`]+)`", row)
+
+
+def test_files_page_has_the_columns_that_are_written():
+    page = (ROOT / "docs" / "files.md").read_text()
+    table = page.split("| column |")[1].split("\n\n")[0]
+    first = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert re.findall(r"`([^`]+)`", "".join(first)) == list(score_columns(["<skim>"]))
+    particle = re.search(r"a list of structs: (.*?);", page, re.DOTALL)
+    assert particle is not None
+    assert re.findall(r"`([^`]+)`", particle[1]) == list(PARTICLE_COLUMNS)
+
+
+@pytest.mark.parametrize("command", ["score", "speedup", "measure", "evaluate"])
+def test_files_page_has_keys_that_documents_have(
+    command: str, capsys: pytest.CaptureFixture[str]
+):
+    arguments = {
+        "score": [str(ROOT / "examples" / "events.root")],
+        "speedup": ["--tpr", "0.8", "--fpr", "0.1"],
+    }
+    if command in arguments:
+        with pytest.raises(SystemExit):
+            main([command, *arguments[command], "--json"])
+        document = json.loads(capsys.readouterr().out)
+    else:
+        results = ROOT / "benchmarks" / "results"
+        document = json.loads((results / f"{command}.json").read_text())
+    own, *keys = read_keys(f"| `{command}` |")
+    assert own == command
+    assert keys
+    assert {"schema_version", *keys} <= set(document)
+    for point in document.get("points", []):
+        only = set() if point["mode"] == "threshold" else FOR_THRESHOLDS
+        assert set(keys) - {"points"} - only <= set(point)
