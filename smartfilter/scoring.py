@@ -253,11 +253,20 @@ class Scorer:
         return logits
 
     def _excuse_overflow(self, graph: GraphBatch, logits: NDArray[np.float32]) -> None:
-        """Call events unscorable in which numbers beyond all physics overflowed."""
+        """Call events unscorable in which numbers beyond all physics overflowed.
+
+        Sums over a batch may carry an overflow to its other events: if there are such
+        numbers, each event that failed is scored again alone.
+        """
         failed = graph.scorable & ~np.isfinite(logits).all(axis=1)
         absurd = np.zeros(len(graph), dtype=bool)
         rows = np.flatnonzero((np.abs(graph.x) > ABSURD).any(axis=1))
         absurd[np.searchsorted(graph.offsets, rows, side="right") - 1] = True
+        if absurd.any():
+            with limit_threads(self.threads):
+                for i in np.flatnonzero(failed).tolist():
+                    logits[i] = self._run(graph, i, i + 1)
+            failed &= ~np.isfinite(logits).all(axis=1)
         if (failed & ~absurd).any():
             raise ModelFileError(
                 f"network of {self.path}: expected finite logits, got others"

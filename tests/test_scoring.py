@@ -146,6 +146,36 @@ def test_score_unscorable_event_is_nan_and_says_why(scorer):
     np.testing.assert_allclose(scores.logits[[0, 2]], others.logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e21, 1e30, 3e38])
+def test_score_absurd_event_leaves_its_neighbours_alone(scorer, size):
+    network = scorer.model.network
+
+    def spread(x, *others):
+        """Overflow as products with a matrix of the whole batch do: inf * 0 is NaN."""
+        return network(x, *others) + 0 * (x * x).sum()
+
+    scorer.model = replace(scorer.model, network=spread)
+    events = make_events([3, 4, 5, 6])
+    expected = scorer.score(events.take([0, 2, 3])).logits
+    events["energy"][4] = events["px"][5] = size
+    scores = scorer.score(events)
+    assert scores.reason.tolist() == [0, Reason.NON_FINITE, 0, 0]
+    np.testing.assert_allclose(scores.logits[[0, 2, 3]], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["gcn", "subtree"])
+@pytest.mark.parametrize("size", [1e10, 1e30, 3e38])
+def test_score_absurd_event_in_a_batch_as_alone(model, size):
+    events = make_events([3, 4, 5, 6])
+    events["px"][4] = events["energy"][5] = size
+    scorer = Scorer(model, device="cpu")
+    together = scorer.score(events)
+    for i in range(4):
+        alone = scorer.score(events.take([i]))
+        assert alone.reason[0] == together.reason[i]
+        np.testing.assert_allclose(alone.logits[0], together.logits[i], rtol=1e-4)
+
+
 def test_score_no_event_gives_empty_arrays(scorer):
     scores = scorer.score(make_events([]))
     assert scores.logits.shape == scores.scores.shape == (0, 2)
