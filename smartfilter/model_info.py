@@ -269,17 +269,27 @@ def _parse_skim(skim: Mapping[str, Any]) -> SkimInfo:
         name=str(skim["name"]),
         code=None if code is None else int(code),
         calibration=constants,
-        max_weight=float(skim["max_weight"]),
+        max_weight=_to_finite(skim["max_weight"], "max_weight"),
     )
 
 
 def _parse_calibration(values: Mapping[str, Any]) -> Calibration:
     constants: dict[str, Any] = {
-        name: tuple(map(float, value)) if isinstance(value, list) else float(value)
+        name: tuple(_to_finite(number, name) for number in value)
+        if isinstance(value, list)
+        else _to_finite(value, name)
         for name, value in values.items()
         if value is not None
     }
     return Calibration(**constants)
+
+
+def _to_finite(value: Any, name: str) -> float:
+    """Refuse numbers like 1e999 and texts like "nan", which JSON's syntax lets pass."""
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {value}")
+    return number
 
 
 def _check_contents(info: ModelInfo, where: str) -> None:

@@ -306,6 +306,20 @@ WRONG_DOCUMENTS = {
         "slope",
     ),
     "not-an-object": (put("skims", 3), "malformed"),
+    "text-nan": (
+        lambda d: d["skims"][0]["calibration"]["default"].update(slope="nan"),
+        "slope: expected a finite number, got nan",
+    ),
+    "text-infinity": (
+        lambda d: d["skims"][0]["calibration"]["default"].update(
+            knots=[0.0, "inf"], shifts=[0.0, 0.0]
+        ),
+        "knots: expected a finite number, got inf",
+    ),
+    "max-weight-nan": (
+        lambda d: d["skims"][0].update(max_weight="nan"),
+        "max_weight: expected a finite number, got nan",
+    ),
 }
 
 
