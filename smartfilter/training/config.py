@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from smartfilter.errors import MissingPackageError, UsageError, suggest
+from smartfilter.errors import (
+    MissingPackageError,
+    UsageError,
+    describe_unknown,
+    suggest,
+)
+from smartfilter.events import EVENT_TYPES
+from smartfilter.model_info import DEFAULT
 from smartfilter.sampling import MAX_WEIGHT
 
 try:
@@ -126,6 +133,19 @@ class TrainingConfig(BaseModel):
     def _name_skims(cls, value: Any) -> Any:
         """Take a list of names as names without codes."""
         return dict.fromkeys(value) if isinstance(value, (list, tuple)) else value
+
+    @field_validator("retention_rate")
+    @classmethod
+    def _check_event_types(
+        cls, rates: dict[str, float | dict[str, float]]
+    ) -> dict[str, float | dict[str, float]]:
+        """Refuse rates of event types that there are not."""
+        known = (*EVENT_TYPES, DEFAULT)
+        for rate in rates.values():
+            for name in rate if isinstance(rate, dict) else ():
+                if name not in known:
+                    raise ValueError(describe_unknown("event type", name, known))
+        return rates
 
 
 def list_configs() -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from smartfilter.errors import UsageError
 from smartfilter.model_file import load_module
 from smartfilter.models import NETWORKS
 from smartfilter.scoring import Scorer
@@ -46,3 +47,13 @@ def test_shipped_configuration_trains_and_scores(name, datasets, events, tmp_pat
     assert np.isfinite(scores.scores).all()
     module, _ = load_module(path)
     assert type(module) is NETWORKS[config.network]
+
+
+def test_retention_rate_of_unknown_event_type_is_refused():
+    with pytest.raises(UsageError, match="did you mean 'mixed'"):
+        read_config("gcn", retention_rate={"feiHadronicB0": {"mixd": 0.05}})
+
+
+def test_retention_rates_of_known_event_types_are_taken():
+    rates = {"feiHadronicB0": {"mixed": 0.05, "default": 0.04}, "feiHadronic": 0.1}
+    assert read_config("gcn", retention_rate=rates).retention_rate == rates
