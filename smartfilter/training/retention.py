@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smartfilter.errors import UsageError, describe_unknown
 from smartfilter.events import EVENT_TYPES
 from smartfilter.model_info import DEFAULT
 from smartfilter.training.calibration import estimate_rate
@@ -31,7 +32,15 @@ def find_retention_rates(
     -------
     dict of str to float
         By event type, and ``default`` for all together.
+
+    Raises
+    ------
+    UsageError
+        If the configuration names another skim than those of the data set.
     """
+    for name in config.retention_rate:
+        if name not in dataset.skims:
+            raise UsageError(describe_unknown("retention_rate", name, dataset.skims))
     totals = dataset.totals
     events, passing = totals.events, totals.passing[:, column]
     rates = {DEFAULT: estimate_rate(float(passing.sum()), float(events.sum()))}

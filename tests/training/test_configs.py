@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from smartfilter.models import NETWORKS
 from smartfilter.scoring import Scorer
 from smartfilter.training.config import list_configs, read_config
 from smartfilter.training.dataset import make_dataset
+from smartfilter.training.retention import find_retention_rates
 from smartfilter.training.split import Split
 from smartfilter.training.trainer import train_on
 
@@ -57,3 +60,10 @@ def test_retention_rate_of_unknown_event_type_is_refused():
 def test_retention_rates_of_known_event_types_are_taken():
     rates = {"feiHadronicB0": {"mixed": 0.05, "default": 0.04}, "feiHadronic": 0.1}
     assert read_config("gcn", retention_rate=rates).retention_rate == rates
+
+
+def test_retention_rate_of_unknown_skim_is_refused():
+    config = read_config("gcn", retention_rate={"feiHadronicBO": 0.05})
+    dataset = SimpleNamespace(skims=("feiHadronicB0",))
+    with pytest.raises(UsageError, match="did you mean 'feiHadronicB0'"):
+        find_retention_rates(dataset, 0, config)
