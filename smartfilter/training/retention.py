@@ -13,7 +13,20 @@ if TYPE_CHECKING:
     from smartfilter.training.config import TrainingConfig
     from smartfilter.training.dataset import GraphDataset
 
-__all__ = ["find_retention_rates"]
+__all__ = ["check_retention_rates", "find_retention_rates"]
+
+
+def check_retention_rates(dataset: GraphDataset, config: TrainingConfig) -> None:
+    """Refuse rates of skims that the data do not have.
+
+    Raises
+    ------
+    UsageError
+        If there is one; names the nearest skim.
+    """
+    for name in config.retention_rate:
+        if name not in dataset.skims:
+            raise UsageError(describe_unknown("retention_rate", name, dataset.skims))
 
 
 def find_retention_rates(
@@ -32,15 +45,7 @@ def find_retention_rates(
     -------
     dict of str to float
         By event type, and ``default`` for all together.
-
-    Raises
-    ------
-    UsageError
-        If the configuration names another skim than those of the data set.
     """
-    for name in config.retention_rate:
-        if name not in dataset.skims:
-            raise UsageError(describe_unknown("retention_rate", name, dataset.skims))
     totals = dataset.totals
     events, passing = totals.events, totals.passing[:, column]
     rates = {DEFAULT: estimate_rate(float(passing.sum()), float(events.sum()))}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,6 @@ from smartfilter.models import NETWORKS
 from smartfilter.scoring import Scorer
 from smartfilter.training.config import list_configs, read_config
 from smartfilter.training.dataset import make_dataset
-from smartfilter.training.retention import find_retention_rates
 from smartfilter.training.split import Split
 from smartfilter.training.trainer import train_on
 
@@ -62,8 +59,10 @@ def test_retention_rates_of_known_event_types_are_taken():
     assert read_config("gcn", retention_rate=rates).retention_rate == rates
 
 
-def test_retention_rate_of_unknown_skim_is_refused():
-    config = read_config("gcn", retention_rate={"feiHadronicBO": 0.05})
-    dataset = SimpleNamespace(skims=("feiHadronicB0",))
-    with pytest.raises(UsageError, match="did you mean 'feiHadronicB0'"):
-        find_retention_rates(dataset, 0, config)
+def test_retention_rate_of_unknown_skim_is_refused_before_the_training(
+    datasets, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("smartfilter.training.trainer.fit", None)
+    config = read_config("gcn", retention_rate={"toi": 0.05})
+    with pytest.raises(UsageError, match="did you mean 'toy'"):
+        train_on(datasets[config.preset], tmp_path / "m.pt", config)
