@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EVENTS_PER_CHUNK", "ScoreRun", "ScoreTask", "score_files"]
 
-EVENTS_PER_CHUNK = 10_000
+EVENTS_PER_CHUNK = 5_000
 """Events read and scored at once; one more chunk is read ahead. See benchmarks/README.md."""
 
 

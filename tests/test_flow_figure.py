@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["measure", "measure-geant4"])
+@pytest.mark.parametrize("name", ["measure", "measure-geant4", "measure-gcn"])
 def test_find_flows_has_the_speedup_of_the_result(name, project_root, monkeypatch):
     """Cost per passing event without and with the filter: their ratio is (A2)."""
     monkeypatch.syspath_prepend(str(project_root / "benchmarks"))
@@ -29,6 +29,6 @@ def test_draw_writes_every_share(project_root, monkeypatch):
     file = project_root / "benchmarks" / "results" / "measure-geant4.json"
     figure = flow_figure.draw(json.loads(file.read_text()))
     texts = [text.get_text() for axis in figure.axes for text in axis.texts]
-    assert {"100 %", "10.3 %", "5.18 %", "2.96 %"} <= set(texts)
-    assert "5.05 ± 0.15" in figure.texts[0].get_text()
+    assert {"100 %", "8.54 %", "5.18 %", "3.07 %"} <= set(texts)
+    assert "5.72 ± 0.17" in figure.texts[0].get_text()
     sys.modules.pop("flow_figure", None)
