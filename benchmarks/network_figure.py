@@ -144,7 +144,7 @@ def _draw_costs(axis: Axes, entries: Sequence[Mapping[str, Any]]) -> None:
             fontsize=11,
         )
     axis.set_xscale("log")
-    axis.set_xlim(right=2.5 * axis.get_xlim()[1])
+    axis.set_xlim(right=3.5 * axis.get_xlim()[1])
     axis.set_xlabel("network, µs per event of one core")
     axis.set_ylabel("AUC, test events")
     axis.legend(loc="lower right")

@@ -12,11 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import click
 from record import Row, start
 
 from smartfilter.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["COMMANDS", "command", "render_table", "update_readme"]
 
@@ -61,7 +65,8 @@ def render_table(folder: Path) -> str:
         "| what | smartfilter | rival | rival's | ratio | target | |",
         "|---|---|---|---|---|---|---|",
     ]
-    notes, machine = [], ""
+    notes: list[str] = []
+    machines: dict[str, list[str]] = {}
     for name in COMMANDS:
         path = folder / f"{name}.json"
         if not path.is_file():
@@ -72,13 +77,20 @@ def render_table(folder: Path) -> str:
             f"| {' | '.join(cell.strip() for cell in row.cells)} |" for row in rows
         ]
         notes += [f"- {name}: {note}" for note in document["notes"]]
-        found = document["machine"]
-        packages = [f"{k} {v}" for k, v in found["packages"].items() if v]
-        machine = (
-            f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB; "
-            f"Python {found['python']}, {', '.join(packages)}"
-        )
-    return "\n".join([*lines, "", *notes, "", f"Machine: {machine}.", ""])
+        machines.setdefault(_describe(document["machine"]), []).append(name)
+    found = [
+        f"- machine of {', '.join(names)}: {machine}"
+        for machine, names in machines.items()
+    ]
+    return "\n".join([*lines, "", *notes, *found, ""])
+
+
+def _describe(machine: Mapping[str, Any]) -> str:
+    packages = [f"{k} {v}" for k, v in machine["packages"].items() if v]
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
+        f"Python {machine['python']}, {', '.join(packages)}"
+    )
 
 
 def update_readme(readme: Path, table: str) -> None:
