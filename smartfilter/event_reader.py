@@ -9,7 +9,7 @@ import numpy as np
 from smartfilter.basf2_host import IN_BASF2, import_root, open_array, open_object
 from smartfilter.errors import UsageError, describe_unknown
 from smartfilter.event_type import infer_event_type
-from smartfilter.events import EVENT_TYPES, UNKNOWN_EVENT_TYPE
+from smartfilter.events import EVENT_TYPE_ALIASES, EVENT_TYPES, UNKNOWN_EVENT_TYPE
 from smartfilter.io.datastore import compile_reader, read_particles
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class EventReader:
         """The type in EventExtraInfo, empty if there is none."""
         if not self.extra_info.isValid():
             return ""
-        return str(self.extra_info.getEventType())
+        name = str(self.extra_info.getEventType())
+        return EVENT_TYPE_ALIASES.get(name, name)
 
     def resolve_event_type(
         self, events: Events, given: str | None

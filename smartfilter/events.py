@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVENT_TYPES",
+    "EVENT_TYPE_ALIASES",
     "NO_MOTHER",
     "PARTICLE_COLUMNS",
     "UNKNOWN_EVENT_TYPE",
@@ -38,6 +39,9 @@ NO_MOTHER = -1
 
 EVENT_TYPES = ("ccbar", "charged", "ddbar", "mixed", "ssbar", "taupair", "uubar")
 """Event types; the position is the code (basf2 SmartBackgroundModule, alphabetical)."""
+
+EVENT_TYPE_ALIASES = {"tau+tau-": "taupair"}
+"""Other names in EventExtraInfo: the ``finalstate`` of basf2's ``add_kkmc_generator``."""
 
 UNKNOWN_EVENT_TYPE = -1
 """Code of an event whose type is not known."""

@@ -25,6 +25,7 @@ import uproot
 
 from smartfilter.errors import InputError, UsageError
 from smartfilter.events import (
+    EVENT_TYPE_ALIASES,
     EVENT_TYPES,
     ID_COLUMNS,
     PARTICLE_COLUMNS,
@@ -113,7 +114,6 @@ MEMBERS: Mapping[str, str] = {
 _INDEX_COLUMNS = ("mother_index", "first_daughter", "last_daughter")
 _EXTRA_INFO = "EventExtraInfo/eventExtraStringInfo/eventExtraStringInfo"
 _EVENT_TYPE_KEY = "eventType"
-_EVENT_TYPE_ALIASES = {"tau+tau-": "taupair"}
 
 
 def recognises(location: Location) -> bool:  # noqa: ARG001  the only format in ROOT
@@ -373,7 +373,7 @@ def _encode_extra_info(names: ak.Array, values: ak.Array) -> NDArray[np.int8]:
     types = values[names == _EVENT_TYPE_KEY]
     result = np.full(len(types), UNKNOWN_EVENT_TYPE, dtype=np.int8)
     codes = {name: code for code, name in enumerate(EVENT_TYPES)}
-    codes |= {alias: codes[name] for alias, name in _EVENT_TYPE_ALIASES.items()}
+    codes |= {alias: codes[name] for alias, name in EVENT_TYPE_ALIASES.items()}
     for name, code in codes.items():
         result[ak.to_numpy(ak.any(types == name, axis=1))] = code
     return result

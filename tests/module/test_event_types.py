@@ -23,6 +23,24 @@ def test_event_type_argument_wins_and_mismatch_warns(
     assert module.counts.inferred == {}
 
 
+def test_event_type_may_have_the_name_of_the_tau_generator(
+    model_path: Path, caplog: pytest.LogCaptureFixture, make_events: Any, run: Any
+):
+    """What KKMC calls tau+tau- is taupair, as in files."""
+    module, _ = run(make_events([2, 3]), "tau+tau-", model=model_path)
+    assert module.counts.inferred == {}
+    run(make_events([2]), "tau+tau-", model=model_path, event_type="taupair")
+    assert "expected taupair" not in caplog.text
+
+
+def test_other_event_type_of_the_event_is_inferred(
+    model_path: Path, make_events: Any, run: Any
+):
+    module, sink = run(make_events([2, 3]), "BBbar", model=model_path)
+    assert sum(module.counts.inferred.values()) == 2
+    assert len(sink.infos) == 2
+
+
 def test_event_type_of_the_event_needs_no_inference(
     model_path: Path, caplog: pytest.LogCaptureFixture, make_events: Any, run: Any
 ):
