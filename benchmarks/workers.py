@@ -240,8 +240,10 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    if options.workers < 2:
-        parser.error("--workers: expected at least 2")
+    least = {"workers": 2, "files": 1, "events": 2, "simulated": 1, "repeats": 1}
+    for name, value in least.items():
+        if getattr(options, name) < value:
+            parser.error(f"--{name}: expected at least {value}")
     commands = (
         Command("score, gcn", partial(run_score, model="gcn"), options.events),
         Command(
