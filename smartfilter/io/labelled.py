@@ -58,7 +58,7 @@ SCHEMA_VERSION = 1
 PASSES = "passes_"
 """Before a skim's name in the name of its column."""
 
-_BLOCK_PARTICLES = 500_000
+_BLOCK_ROWS = 500_000
 _PARTICLE = pa.struct(
     [
         pa.field(name, pa.from_numpy_dtype(dtype), nullable=False)
@@ -155,7 +155,7 @@ class LabelledWriter(OutputFile):
             [pa.field(name, dtype) for name, dtype in columns.items()],
             metadata={METADATA_KEY: dump_metadata(document)},
         )
-        self._buffer = EventBuffer(_BLOCK_PARTICLES)
+        self._buffer = EventBuffer(_BLOCK_ROWS)
         self._writer = pq.ParquetWriter(
             self._temporary,
             self._schema,
@@ -180,14 +180,10 @@ class LabelledWriter(OutputFile):
                 f"labelled events: missing {', '.join(missing)}, got "
                 f"{', '.join([*events.labels, *events.variables]) or 'no label'}"
             )
-        self._buffer.add(events)
-        if self._buffer.is_full:
-            self._flush()
+        for block in self._buffer.add(events):
+            self._write_block(block)
 
-    def _flush(self) -> None:
-        events = self._buffer.drain()
-        if events is None:
-            return
+    def _write_block(self, events: Events) -> None:
         particles = pa.StructArray.from_arrays(
             [
                 pa.array(np.asarray(events[name], dtype=dtype))
@@ -212,7 +208,8 @@ class LabelledWriter(OutputFile):
         self._writer.write_table(table)
 
     def _finish(self) -> None:
-        self._flush()
+        for block in self._buffer.drain():
+            self._write_block(block)
         self._writer.close()
 
     def _abandon(self) -> None:

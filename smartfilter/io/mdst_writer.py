@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MdstWriter", "read_provenance"]
 
-_BLOCK_PARTICLES = 500_000  # 1 to 2 MB per column and basket
+_BLOCK_ROWS = 100_000  # 400 kB per column and basket
 _EVENT_BRANCHES: dict[str, np.dtype[Any]] = {
     "EventMetaData/m_event": np.dtype(np.uint32),
     "EventMetaData/m_run": np.dtype(np.int32),
@@ -175,7 +175,7 @@ class MdstWriter(OutputFile):
         self._provenance = dict(provenance or {})
         self._document = dump_metadata(self._provenance)
         self._n_generated = _n_generated(self._provenance)
-        self._buffer = EventBuffer(_BLOCK_PARTICLES)
+        self._buffer = EventBuffer(_BLOCK_ROWS)
         self._n_events = 0
         self._file = uproot.recreate(self._temporary, compression=uproot.LZ4(1))
         members = [ak.types.NumpyType(x.name) for x in _PARTICLE_MEMBERS.values()]
@@ -197,14 +197,10 @@ class MdstWriter(OutputFile):
             differ from those of earlier events.
         """
         self._check_open()
-        self._buffer.add(events)
-        if self._buffer.is_full:
-            self._flush()
+        for block in self._buffer.add(events):
+            self._write_block(block)
 
-    def _flush(self) -> None:
-        events = self._buffer.drain()
-        if events is None:
-            return
+    def _write_block(self, events: Events) -> None:
         columns = _particle_columns(events)
         members = [
             ak.contents.NumpyArray(np.asarray(columns[name], _PARTICLE_MEMBERS[member]))
@@ -217,7 +213,8 @@ class MdstWriter(OutputFile):
         self._n_events += len(events)
 
     def _finish(self) -> None:
-        self._flush()
+        for block in self._buffer.drain():
+            self._write_block(block)
         n_generated = self._n_generated
         if n_generated is None:
             n_generated = self._n_events

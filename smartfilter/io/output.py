@@ -316,18 +316,21 @@ class EventBuffer:
 
     Parameters
     ----------
-    max_particles : int
-        A block is full when it has this many particles.
+    max_rows : int
+        A block is full when its particles and events together are as many.
     """
 
-    def __init__(self, max_particles: int) -> None:
-        self._max_particles = max_particles
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max_rows
         self._parts: list[Events] = []
         self._n_rows = 0
         self._columns: frozenset[str] | None = None
 
-    def add(self, events: Events) -> None:
-        """Add events.
+    def add(self, events: Events) -> Iterator[Events]:
+        """Add events and yield the blocks that are full.
+
+        Blocks are the same however the events arrive: many at once are cut, so that a
+        reader of some of them need not unpack them all.  No event is cut.
 
         Raises
         ------
@@ -342,16 +345,24 @@ class EventBuffer:
                 f"particle columns: expected {', '.join(sorted(self._columns))} as in "
                 f"earlier events, got {', '.join(sorted(columns))}"
             )
-        if len(events):
-            self._parts.append(events)
-            self._n_rows += max(events.n_particles, len(events))
+        rows = events.offsets + np.arange(len(events) + 1)
+        first = 0
+        while first < len(events):
+            room = self._max_rows - self._n_rows
+            last = min(int(np.searchsorted(rows, rows[first] + room)), len(events))
+            whole = last - first == len(events)
+            self._parts.append(events if whole else events.take(slice(first, last)))
+            self._n_rows += int(rows[last] - rows[first])
+            if self._n_rows >= self._max_rows:
+                yield concatenate(self._take())
+            first = last
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a block should be written."""
-        return self._n_rows >= self._max_particles
+    def drain(self) -> Iterator[Events]:
+        """Yield the last block, which is not full, if there is one."""
+        if self._parts:
+            yield concatenate(self._take())
 
-    def drain(self) -> Events | None:
-        """Return and forget what was collected; None if nothing was."""
+    def _take(self) -> list[Events]:
+        """Return and forget what was collected."""
         parts, self._parts, self._n_rows = self._parts, [], 0
-        return concatenate(parts) if parts else None
+        return parts

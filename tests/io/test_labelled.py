@@ -26,7 +26,7 @@ def events(make_events):
 @pytest.fixture
 def path(tmp_path, events, monkeypatch):
     """Write the events one by one in several row groups."""
-    monkeypatch.setattr("smartfilter.io.labelled._BLOCK_PARTICLES", 10)
+    monkeypatch.setattr("smartfilter.io.labelled._BLOCK_ROWS", 10)
     path = tmp_path / "labelled.parquet"
     provenance = {"n_generated": np.int64(70), "seed": 3}
     with LabelledWriter(path, SKIMS, VARIABLES, provenance) as writer:
@@ -49,6 +49,14 @@ def test_labelled_written_file_reads_back_equal(
     assert found.entry.tolist() == list(range(7))
     assert found.file == str(path)
     assert all(column.flags.writeable for column in found.particles.values())
+
+
+def test_labelled_events_written_at_once_give_the_same_file(path, events, tmp_path):
+    again = tmp_path / "again.parquet"
+    provenance = {"n_generated": 70, "seed": 3}
+    with LabelledWriter(again, SKIMS, VARIABLES, provenance) as writer:
+        writer.write(events)
+    assert again.read_bytes() == path.read_bytes()
 
 
 def test_labelled_file_is_readable_with_pyarrow_alone(path, events):

@@ -33,16 +33,18 @@ def test_writer_written_file_reads_back_equal(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["events.root"]
 
 
+@pytest.mark.parametrize("n_at_once", [1, 2, 4, 7])
 def test_writer_several_blocks_read_back_equal(
-    tmp_path, monkeypatch, make_events, assert_same_events
+    tmp_path, monkeypatch, make_events, assert_same_events, n_at_once
 ):
-    monkeypatch.setattr("smartfilter.io.mdst_writer._BLOCK_PARTICLES", 10)
+    monkeypatch.setattr("smartfilter.io.mdst_writer._BLOCK_ROWS", 10)
     events = make_events([3, 9, 0, 1, 12, 30, 2])
     with MdstWriter(tmp_path / "a.root") as writer:
-        for number in range(len(events)):
-            writer.write(events.take([number]))
+        for first in range(0, len(events), n_at_once):
+            writer.write(events.take(slice(first, first + n_at_once)))
     with uproot.open(tmp_path / "a.root") as file:
-        assert file["tree/MCParticles"].num_baskets == 4
+        edges = file["tree/MCParticles"].entry_offsets
+    assert edges == [0, 2, 5, 6, 7]
     for chunk_size in (1, 3, 100):
         found = open_events(tmp_path / "a.root", chunk_size=chunk_size).read()
         assert_same_events(found, events)
