@@ -23,6 +23,7 @@ try:
         BaseModel,
         ConfigDict,
         Field,
+        PositiveFloat,
         ValidationError,
         field_validator,
     )
@@ -30,10 +31,10 @@ except ImportError as error:
     raise MissingPackageError("pydantic", "train") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from importlib.resources.abc import Traversable
 
-__all__ = ["TrainingConfig", "list_configs", "read_config"]
+__all__ = ["TrainingConfig", "list_configs", "read_config", "validate_config"]
 
 _SHIPPED = "smartfilter.training.configs"
 
@@ -41,7 +42,7 @@ _SHIPPED = "smartfilter.training.configs"
 class TrainingConfig(BaseModel):
     """What to train and how; every field has a key of the same name in YAML."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     network: str = "gcn"
     """Name in `smartfilter.models.NETWORKS`."""
@@ -99,7 +100,7 @@ class TrainingConfig(BaseModel):
     class_balance: float = Field(default=1.0, ge=0, le=1)
     """1: passing and failing events of a skim count the same in the loss; 0: as often
     as they occur; see `smartfilter.training.streams.balance`."""
-    loss_weight: dict[str, float] = Field(default_factory=dict)
+    loss_weight: dict[str, PositiveFloat] = Field(default_factory=dict)
     """Skim name -> relative weight of its loss, by default 1."""
     auxiliary: tuple[str, ...] = ()
     """Event-level variables that the network predicts while it is trained, see
@@ -136,15 +137,18 @@ class TrainingConfig(BaseModel):
 
     @field_validator("retention_rate")
     @classmethod
-    def _check_event_types(
+    def _check_rates(
         cls, rates: dict[str, float | dict[str, float]]
     ) -> dict[str, float | dict[str, float]]:
-        """Refuse rates of event types that there are not."""
+        """Refuse rates that are none, and those of event types that there are not."""
         known = (*EVENT_TYPES, DEFAULT)
-        for rate in rates.values():
-            for name in rate if isinstance(rate, dict) else ():
+        for skim, given in rates.items():
+            by_type = given if isinstance(given, dict) else {DEFAULT: given}
+            for name, rate in by_type.items():
                 if name not in known:
                     raise ValueError(describe_unknown("event type", name, known))
+                if not 0 < rate < 1:
+                    raise ValueError(f"{skim}: expected between 0 and 1, got {rate}")
         return rates
 
 
@@ -200,10 +204,23 @@ def read_config(source: str | Path = "gcn", **changes: Any) -> TrainingConfig:
         raise UsageError(f"configuration: not YAML: {name} ({error})") from error
     if not isinstance(fields, dict):
         raise UsageError(f"configuration: expected keys and values, got {name}")
-    return _validate({**fields, **changes}, name)
+    return validate_config({**fields, **changes}, name)
 
 
-def _validate(fields: dict[str, Any], name: str) -> TrainingConfig:
+def validate_config(fields: Mapping[str, Any], name: str) -> TrainingConfig:
+    """Return the configuration with these fields and defaults for others.
+
+    Parameters
+    ----------
+    fields : mapping of str to object
+    name : str
+        Of the configuration, for messages.
+
+    Raises
+    ------
+    UsageError
+        If a key does not exist or its value is wrong; names all of them.
+    """
     try:
         return TrainingConfig.model_validate(fields)
     except ValidationError as error:

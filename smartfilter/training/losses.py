@@ -97,8 +97,8 @@ def make_loss(dataset: GraphDataset, config: TrainingConfig) -> Loss:
     if config.loss == "cross_entropy":
         return binary_cross_entropy_with_logits
     rates = [
-        find_retention_rates(dataset, k, config)[DEFAULT]
-        for k in range(len(dataset.skims))
+        find_retention_rates(dataset.totals, k, skim, config)[DEFAULT]
+        for k, skim in enumerate(dataset.skims)
     ]
     return EffectiveSampleSizeLoss(
         torch.tensor(rates),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,12 +18,14 @@ from smartfilter.model_info import DEFAULT, Calibration, ModelInfo, SkimInfo
 from smartfilter.progress import begin_silently
 from smartfilter.scoring import Calibrator, Scorer
 from smartfilter.training.assessment import Assessment, assess, count_results, summarise
-from smartfilter.training.calibration import calibrate, estimate_rate
+from smartfilter.training.calibration import calibrate
+from smartfilter.training.config import TrainingConfig, validate_config
 from smartfilter.training.labels import (
     Totals,
     read_sample_weight,
     require_labels,
 )
+from smartfilter.training.retention import find_retention_rates
 from smartfilter.training.scored import ScoredSample
 from smartfilter.training.split import SPLITS, Split
 
@@ -130,7 +132,7 @@ def recalibrate(
                 f"events to {name} with: expected some in {', '.join(map(str, files))}, "
                 f"got none among {len(part)}; add data"
             )
-    config = info.training.get("config", {})
+    config = _read_config(info, str(model))
     advance = begin("calibrate", len(info.skims), "skims")
     skims = _calibrate_skims(sample.take(chosen), info, totals, config, advance)
     info = replace(info, skims=skims)
@@ -147,11 +149,20 @@ def recalibrate(
     return Recalibration(Path(output), digest, info, int(chosen.sum()), assessment)
 
 
+def _read_config(info: ModelInfo, where: str) -> TrainingConfig:
+    """Return what a model records of rates and cost; other keys may be of old versions."""
+    recorded = info.training.get("config", {})
+    used = {
+        k: recorded[k] for k in ("retention_rate", "simulation_cost") if k in recorded
+    }
+    return validate_config(used, f"of {where}")
+
+
 def _calibrate_skims(
     sample: CalibrationSample,
     info: ModelInfo,
     totals: Totals,
-    config: Mapping[str, Any],
+    config: TrainingConfig,
     advance: Callable[[int], None],
 ) -> tuple[SkimInfo, ...]:
     """Return the skims of the model with new constants."""
@@ -160,8 +171,8 @@ def _calibrate_skims(
         constants = calibrate_skim(
             sample,
             k,
-            rates=_find_rates(totals, k, config.get("retention_rate", {}), skim),
-            simulation_cost=float(config.get("simulation_cost", 100.0)),
+            rates=find_retention_rates(totals, k, skim.name, config),
+            simulation_cost=config.simulation_cost,
             max_weight=skim.max_weight,
         )
         skims.append(replace(skim, calibration=constants))
@@ -252,26 +263,8 @@ def _hide_type(events: Events) -> Events:
     return events.with_event_type_codes(codes)
 
 
-def _find_rates(
-    totals: Totals, column: int, configured: Mapping[str, Any], skim: SkimInfo
-) -> dict[str, float]:
-    """Return the retention rates of a skim: configured, else those of all events."""
-    events, passing = totals.events, totals.passing[:, column]
-    rates = {DEFAULT: estimate_rate(float(passing.sum()), float(events.sum()))}
-    present = [code for code in range(len(EVENT_TYPES)) if events[code] > 0]
-    for code in present:
-        rates[EVENT_TYPES[code]] = estimate_rate(
-            float(passing[code]), float(events[code])
-        )
-    given = configured.get(skim.name, {})
-    if isinstance(given, (int, float)):
-        single = [EVENT_TYPES[code] for code in present] if len(present) == 1 else []
-        given = dict.fromkeys([DEFAULT, *single], float(given))
-    return {**rates, **given}
-
-
 def _assess(
-    sample: CalibrationSample, info: ModelInfo, config: Mapping[str, Any], begin: Begin
+    sample: CalibrationSample, info: ModelInfo, config: TrainingConfig, begin: Begin
 ) -> Assessment:
     scored = ScoredSample(
         skims=info.skim_names,
@@ -286,6 +279,6 @@ def _assess(
     return assess(
         scored,
         info,
-        simulation_cost=float(config.get("simulation_cost", 100.0)),
+        simulation_cost=config.simulation_cost,
         advance=begin("evaluate", count_results(scored), "results"),
     )

@@ -1,4 +1,4 @@
-"""Retention rates of the skims: those of the configuration, else those of the data."""
+"""What a configuration says of skims: retention rates, else those of the data."""
 
 from __future__ import annotations
 
@@ -10,35 +10,41 @@ from smartfilter.model_info import DEFAULT
 from smartfilter.training.calibration import estimate_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from smartfilter.training.config import TrainingConfig
-    from smartfilter.training.dataset import GraphDataset
+    from smartfilter.training.labels import Totals
 
-__all__ = ["check_retention_rates", "find_retention_rates"]
+__all__ = ["check_skim_settings", "find_retention_rates"]
 
 
-def check_retention_rates(dataset: GraphDataset, config: TrainingConfig) -> None:
-    """Refuse rates of skims that the data do not have.
+def check_skim_settings(skims: Sequence[str], config: TrainingConfig) -> None:
+    """Refuse retention rates and loss weights of skims that are not trained.
 
     Raises
     ------
     UsageError
         If there is one; names the nearest skim.
     """
-    for name in config.retention_rate:
-        if name not in dataset.skims:
-            raise UsageError(describe_unknown("retention_rate", name, dataset.skims))
+    for key in ("retention_rate", "loss_weight"):
+        for name in getattr(config, key):
+            if name not in skims:
+                raise UsageError(describe_unknown(key, name, skims))
 
 
 def find_retention_rates(
-    dataset: GraphDataset, column: int, config: TrainingConfig
+    totals: Totals, column: int, skim: str, config: TrainingConfig
 ) -> dict[str, float]:
     """Return the retention rates of a skim: configured, else those of all data.
 
     Parameters
     ----------
-    dataset : GraphDataset
+    totals : Totals
+        Of all data.
     column : int
-        Position of the skim.
+        Position of the skim in ``totals``.
+    skim : str
+        Name of the skim.
     config : TrainingConfig
 
     Returns
@@ -46,7 +52,6 @@ def find_retention_rates(
     dict of str to float
         By event type, and ``default`` for all together.
     """
-    totals = dataset.totals
     events, passing = totals.events, totals.passing[:, column]
     rates = {DEFAULT: estimate_rate(float(passing.sum()), float(events.sum()))}
     present = [code for code in range(len(EVENT_TYPES)) if events[code] > 0]
@@ -54,7 +59,7 @@ def find_retention_rates(
         rates[EVENT_TYPES[code]] = estimate_rate(
             float(passing[code]), float(events[code])
         )
-    configured = config.retention_rate.get(dataset.skims[column], {})
+    configured = config.retention_rate.get(skim, {})
     if isinstance(configured, float):
         single = [EVENT_TYPES[code] for code in present] if len(present) == 1 else []
         configured = dict.fromkeys([DEFAULT, *single], configured)

@@ -30,7 +30,7 @@ from smartfilter.training.dataset import load_dataset
 from smartfilter.training.fit import FitResult, fit, predict
 from smartfilter.training.initialise import check_start, describe_start
 from smartfilter.training.recalibration import CalibrationSample, calibrate_skim
-from smartfilter.training.retention import check_retention_rates, find_retention_rates
+from smartfilter.training.retention import check_skim_settings, find_retention_rates
 from smartfilter.training.split import SPLITS, Split
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def train_on(
     UsageError, DeviceError
         If the configuration names what does not exist.
     """
-    check_retention_rates(dataset, config)
+    check_skim_settings(dataset.skims, config)
     dataset = _require_passing(dataset, bool(config.skims))
     preset = get_preset(config.preset)
     vocabulary = load_vocabulary(preset.vocabulary)
@@ -252,7 +252,7 @@ def _calibrate_skims(
         constants = calibrate_skim(
             sample,
             k,
-            rates=find_retention_rates(dataset, k, config),
+            rates=find_retention_rates(dataset.totals, k, name, config),
             simulation_cost=config.simulation_cost,
             max_weight=config.max_weight,
         )

@@ -38,6 +38,7 @@ def test_shipped_configuration_trains_and_scores(name, datasets, events, tmp_pat
         batch_size=16,
         split_fractions=(0.4, 0.3, 0.3),
         auxiliary=(),
+        loss_weight={},
     )
     path = tmp_path / "model.pt"
     result = train_on(datasets[config.preset], path, config)
@@ -54,15 +55,36 @@ def test_retention_rate_of_unknown_event_type_is_refused():
         read_config("gcn", retention_rate={"feiHadronicB0": {"mixd": 0.05}})
 
 
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 5.0, {"mixed": 0.0}])
+def test_retention_rate_that_is_none_is_refused(rate):
+    with pytest.raises(UsageError, match="toy: expected between 0 and 1, got"):
+        read_config("gcn", retention_rate={"toy": rate})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("loss_weight", {"toy": 0.0}),
+        ("loss_weight", {"toy": float("nan")}),
+        ("learning_rate", float("inf")),
+        ("simulation_cost", float("nan")),
+    ],
+)
+def test_number_that_is_none_is_refused(field, value):
+    with pytest.raises(UsageError, match=rf"{field}.*got"):
+        read_config("gcn", **{field: value})
+
+
 def test_retention_rates_of_known_event_types_are_taken():
     rates = {"feiHadronicB0": {"mixed": 0.05, "default": 0.04}, "feiHadronic": 0.1}
     assert read_config("gcn", retention_rate=rates).retention_rate == rates
 
 
-def test_retention_rate_of_unknown_skim_is_refused_before_the_training(
-    datasets, tmp_path, monkeypatch
+@pytest.mark.parametrize("field", ["retention_rate", "loss_weight"])
+def test_number_of_unknown_skim_is_refused_before_the_training(
+    datasets, tmp_path, monkeypatch, field
 ):
     monkeypatch.setattr("smartfilter.training.trainer.fit", None)
-    config = read_config("gcn", retention_rate={"toi": 0.05})
+    config = read_config("gcn", **{field: {"toi": 0.05}})
     with pytest.raises(UsageError, match="did you mean 'toy'"):
         train_on(datasets[config.preset], tmp_path / "m.pt", config)

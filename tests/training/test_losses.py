@@ -137,7 +137,7 @@ def test_make_loss_takes_rates_of_all_data_or_configured_ones(toy_events):
     assert loss.simulation_cost == pytest.approx(T_S / T_G)
     assert loss.filter_cost == pytest.approx(T_N / T_G)
     configured = config.model_copy(update={"retention_rate": {"toy": 0.01}})
-    assert find_retention_rates(dataset, 0, configured)[DEFAULT] == 0.01
+    assert find_retention_rates(dataset.totals, 0, "toy", configured)[DEFAULT] == 0.01
     loss = make_loss(dataset, configured)
     assert isinstance(loss, EffectiveSampleSizeLoss)
     assert float(loss.retention_rate[0]) == pytest.approx(0.01)

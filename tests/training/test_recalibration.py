@@ -89,6 +89,18 @@ def test_recalibrate_keeps_the_network_and_moves_the_rate(
     assert result.assessment.agreement.p_value > 0.001
 
 
+def test_recalibrate_takes_the_rates_that_the_model_records(folder, data):
+    rates = {"toy": {"mixed": 0.03, "default": 0.02}}
+    config = CONFIG.model_copy(update={"retention_rate": rates})
+    trained = train_model([data], folder / "rates.pt", config)
+    result = recalibrate(trained.path, [data], folder / "rates_again.pt")
+    for info in (trained.info, result.info):
+        found = info.skims[0].calibration
+        assert found["mixed"].retention_rate == 0.03
+        assert found["default"].retention_rate == 0.02
+        assert found["charged"].retention_rate == pytest.approx(0.1, abs=0.03)
+
+
 def test_recalibrate_without_events_refused(folder, toy_events, trained):
     few = write(folder / "few.parquet", toy_events(1, seed=4).with_event_type("mixed"))
     with pytest.raises(InputError, match="expected some"):
