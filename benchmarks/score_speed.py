@@ -1,7 +1,7 @@
 """Whole files: ROOT in, Parquet out, against the lab course's chain and bare reading.
 
-The process may use two cores: in ours a thread reads ahead while another prepares,
-scores and decides; the lab course's chain takes both for its network.
+The process may use two cores: in ours a thread reads ahead while two others prepare,
+score and decide, a chunk each; the lab course's chain takes both for its network.
 
     python benchmarks/score_speed.py -o output/score.json
 """
@@ -27,7 +27,7 @@ from smartfilter.graphs import prepare
 from smartfilter.io import open_events
 from smartfilter.io.mdst import MEMBERS, PARTICLES, TREE
 from smartfilter.model_file import load_module
-from smartfilter.score_files import score_files
+from smartfilter.score_files import EVENTS_PER_CHUNK, score_files
 from smartfilter.scoring import Scorer, limit_threads
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class InTurn(Workers):
 
 
 def score(path: Path, scorer: Scorer, output: Path, *, ahead: bool = True) -> None:
-    """Do what ``smartfilter score`` does."""
-    with open_workers() as workers:
+    """Do what ``smartfilter score --threads 2`` does."""
+    with open_workers(threads=CORES) as workers:
         score_files(
-            open_events(path, chunk_size=CHUNK),
+            open_events(path, chunk_size=EVENTS_PER_CHUNK),
             scorer=scorer,
             settings=DecisionSettings.for_each_type(scorer.info),
             workers=workers if ahead else InTurn(),

@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -35,6 +36,7 @@ from smartfilter.prefetch import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
+    from concurrent.futures import Future
 
 __all__ = ["DaskWorkers", "Staged", "Workers", "open_workers", "remember"]
 
@@ -53,15 +55,38 @@ _LOOK_SECONDS = 5.0
 
 
 _REMEMBERED = threading.local()
+_SHARED: dict[str, tuple[Hashable, Any]] = {}
+_SHARING = threading.Lock()
 
 
-def remember(name: str, key: Hashable, make: Callable[[], Result]) -> Result:
+def remember(
+    name: str, key: Hashable, make: Callable[[], Result], *, shared: bool = False
+) -> Result:
     """Return what ``make`` makes, made once per thread as long as the key is the same.
 
-    For what is costly to make and belongs to one thread, such as a model in memory. The
-    latest thing of each name is kept.
+    For what is costly to make. The latest thing of each name is kept.
+
+    Parameters
+    ----------
+    name : str
+    key : hashable
+        What the thing depends on.
+    make : callable
+    shared : bool
+        Made once for all threads, which may use it at the same time, as a model.
     """
-    kept: dict[str, tuple[Hashable, Any]] = _REMEMBERED.__dict__
+    if not shared:
+        return _recall(_REMEMBERED.__dict__, name, key, make)
+    with _SHARING:
+        return _recall(_SHARED, name, key, make)
+
+
+def _recall(
+    kept: dict[str, tuple[Hashable, Any]],
+    name: str,
+    key: Hashable,
+    make: Callable[[], Result],
+) -> Result:
     if name not in kept or kept[name][0] != key:
         kept[name] = key, make()
     thing: Result = kept[name][1]
@@ -114,7 +139,16 @@ class Workers(ABC):
 
 
 class _Here(Workers):
-    """Works in this process, one item after the other; a thread reads ahead."""
+    """Works in this process; a thread reads ahead of those that process.
+
+    Parameters
+    ----------
+    threads : int
+        Items in the second stage at the same time.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
@@ -125,8 +159,39 @@ class _Here(Workers):
             return
         ahead = ((item, function.read(item)) for item in items)
         with read_ahead(ahead) as pairs:
-            for item, ready in pairs:
-                yield item, function.process(ready)
+            if self._threads == 1:
+                yield from ((item, function.process(ready)) for item, ready in pairs)
+            else:
+                yield from self._process(function, pairs)
+
+    def _process(
+        self,
+        function: Staged[Item, Ready, Result],
+        pairs: Iterator[tuple[Item, Ready]],
+    ) -> Generator[tuple[Item, Result]]:
+        """Yield each item with its result; an error of reading follows earlier results."""
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        failed: Exception | None = None
+        pool = ThreadPoolExecutor(self._threads, "process")
+        try:
+            while True:
+                try:
+                    item, ready = next(pairs)
+                except StopIteration:
+                    break
+                except Exception as error:  # noqa: BLE001  raised when it is its turn
+                    failed = error
+                    break
+                waiting.append((item, pool.submit(function.process, ready)))
+                if len(waiting) > self._threads:  # one waits, so that none is idle
+                    item, future = waiting.popleft()
+                    yield item, future.result()
+            for item, future in waiting:
+                yield item, future.result()
+            if failed is not None:
+                raise failed
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -267,7 +332,9 @@ def _translating(client: Any) -> Iterator[None]:
 
 
 @contextmanager
-def open_workers(n_workers: int = 1, address: str | None = None) -> Iterator[Workers]:
+def open_workers(
+    n_workers: int = 1, address: str | None = None, *, threads: int = 1
+) -> Iterator[Workers]:
     """Provide workers: this process, a local Dask cluster or those of a scheduler.
 
     Parameters
@@ -277,11 +344,15 @@ def open_workers(n_workers: int = 1, address: str | None = None) -> Iterator[Wor
     address : str, optional
         Of a Dask scheduler, such as ``tcp://host:8786``, or the path of its
         ``--scheduler-file``. Its workers need this package and see the same files.
+    threads : int
+        Of this process, without other workers: how many items are in the second stage of
+        a `Staged` function at the same time, which must be safe.
 
     Raises
     ------
     UsageError
-        If there is less than one worker, both are given, or no scheduler answers.
+        If there is less than one worker or thread, more than one of the three is given,
+        or no scheduler answers.
     MissingPackageError
         If dask or distributed is not installed.
     """
@@ -289,8 +360,15 @@ def open_workers(n_workers: int = 1, address: str | None = None) -> Iterator[Wor
         raise UsageError(f"workers: expected at least 1, got {n_workers}")
     if address is not None and n_workers > 1:
         raise UsageError("workers: expected --workers or --dask, got both")
+    if threads < 1:
+        raise UsageError(f"threads: expected at least 1, got {threads}")
+    if threads > 1 and (address is not None or n_workers > 1):
+        raise UsageError(
+            "threads: expected one with --workers or --dask, whose processes have one each, "
+            f"got {threads}"
+        )
     if address is None and n_workers == 1:
-        yield _Here()
+        yield _Here(threads)
         return
     with ExitStack() as stack:
         client = stack.enter_context(connect(n_workers, address))

@@ -71,9 +71,9 @@ class ScoreTask:
         return scorer
 
     def use_scorer(self, make: Callable[[], Scorer]) -> Scorer:
-        """Return the scorer of this thread, made if there is none."""
+        """Return the scorer of this process, made if there is none."""
         key = (self.model, self.digest, self.device, self.batch_size)
-        return remember("scorer", key, make)
+        return remember("scorer", key, make, shared=True)
 
     def __call__(self, events: Events) -> Part:
         """Return rows and counts of a chunk."""

@@ -78,6 +78,13 @@ __all__ = ["command"]
 @device_option
 @click.option("--batch-size", type=click.IntRange(min=1), help="Events per batch.")
 @click.option("--strict", is_flag=True, help="Stop at an event that cannot be scored.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Chunks of events that this process scores at the same time.",
+)
 @workers_option
 @dask_option
 @skip_bad_files_option
@@ -97,6 +104,7 @@ def command(
     device: str,
     batch_size: int | None,
     strict: bool,
+    threads: int,
     n_workers: int,
     scheduler: str | None,
     skip_bad_files: bool,
@@ -147,7 +155,7 @@ def command(
     )
     with (
         stop_on_sigterm(),
-        open_workers(n_workers, scheduler) as workers,
+        open_workers(n_workers, scheduler, threads=threads) as workers,
         show_progress("score", source.n_events) as advance,
     ):
         run = score_files(

@@ -16,7 +16,7 @@ import re
 import shutil
 import stat
 import zipfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
@@ -37,7 +37,7 @@ from smartfilter.io.output import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 
 _RUN = "run.json"
 _DOCUMENT = "document"
+_MAX_HEADER = 1_000_000
+"""Bytes of a block's description; 51 skims take more than NumPy's 10,000."""
+
 _PART = re.compile(r"[^.].*\.npz")
 _GROUPS = ("particles", "labels", "variables")
 
@@ -204,8 +207,7 @@ class PartStore:
         temporary = name_temporary(path)
         with translate_write_errors(path):
             with temporary.open("wb") as file:
-                arrays: dict[str, Any] = {**part.arrays, _DOCUMENT: document}
-                np.savez(file, **arrays)
+                np.savez(file, **{**_stack(part.arrays), _DOCUMENT: document})
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -219,10 +221,10 @@ class PartStore:
         InputError
             If it is damaged.
         """
-        path = self.folder / f"{key}.npz"
-        with reading(path), np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-            return Part(arrays, json.loads(arrays.pop(_DOCUMENT).tobytes()))
+        with self._open(key) as file:
+            blocks = {name: file[name] for name in file.files}
+            document = json.loads(blocks.pop(_DOCUMENT).tobytes())
+            return Part(_unstack(blocks), document)
 
     def load_document(self, key: str) -> dict[str, Any]:
         """Return the document of a part, without reading the rest.
@@ -232,16 +234,45 @@ class PartStore:
         InputError
             If it is damaged.
         """
-        path = self.folder / f"{key}.npz"
-        with reading(path), np.load(path, allow_pickle=False) as file:
+        with self._open(key) as file:
             document: dict[str, Any] = json.loads(file[_DOCUMENT].tobytes())
         return document
+
+    @contextmanager
+    def _open(self, key: str) -> Iterator[Any]:
+        path = self.folder / f"{key}.npz"
+        with reading(path), np.load(path, max_header_size=_MAX_HEADER) as file:
+            yield file
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
         temporary = name_temporary(path)
         temporary.write_bytes(content)
         temporary.replace(path)
+
+
+def _stack(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the arrays as fields of one block per length: a file has some 50 of them."""
+    names: dict[int, list[str]] = {}
+    for name, array in arrays.items():
+        names.setdefault(len(array), []).append(name)
+    blocks = {}
+    for length, fields in names.items():
+        kinds = [(name, arrays[name].dtype, arrays[name].shape[1:]) for name in fields]
+        block = np.empty(length, dtype=kinds)
+        for name in fields:
+            block[name] = arrays[name]
+        blocks[f"rows_{length}"] = block
+    return blocks
+
+
+def _unstack(blocks: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of `_stack`, each contiguous."""
+    return {
+        name: np.ascontiguousarray(block[name])
+        for block in blocks.values()
+        for name in block.dtype.names or ()
+    }
 
 
 def pack_events(events: Events) -> dict[str, NDArray[Any]]:

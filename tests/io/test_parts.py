@@ -30,6 +30,10 @@ def test_part_store_gives_back_what_was_kept(tmp_path):
     arrays: dict[str, Any] = {
         "a": np.arange(3),
         "b.c": np.array([np.nan, 1.5], dtype=np.float32),
+        "2": np.array([[True, False], [False, True]]),
+        "text": np.array(["a", "longer", ""]),
+        "none": np.empty((0, 3), dtype=np.uint8),
+        **{f"column_of_some_skim_with_a_name_{k}": np.zeros(3) for k in range(300)},
     }
     with PartStore(tmp_path / "out", {"seed": 1}) as store:
         assert "one" not in store

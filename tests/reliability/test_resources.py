@@ -107,6 +107,16 @@ def test_score_uses_one_thread(some_events, tmp_path, suffix):
     assert used["others"] < 0.2 * used["own"]
 
 
+def test_score_with_threads_ends_them(some_events, tmp_path):
+    path = write_many(tmp_path / "events.root", some_events)
+    output = tmp_path / "scores.root"
+    done = run_python(MONITOR, "score", path, "-o", output, "--threads", "2")
+    assert done.returncode == 0, done.stderr
+    used = json.loads(done.stderr.splitlines()[-1])
+    assert used["python"] == ["MainThread"]
+    assert len(read_scores(output)) == 6_000
+
+
 def count_threads() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 
