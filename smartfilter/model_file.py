@@ -262,6 +262,11 @@ def read_model_info(path: str | Path) -> tuple[ModelInfo, str]:
 
 def _read_verified(path: Path) -> tuple[dict[str, bytes], ModelInfo, str]:
     """Return records, info and digest of a file that is what was written."""
+    if path.suffix.lower() == ".onnx":
+        raise ModelFileError(
+            f"model file: expected a .pt file, got the ONNX network {path}, which holds no "
+            "parameters to go on with; take the model that it was exported from"
+        )
     try:
         data = path.read_bytes()
     except OSError as error:

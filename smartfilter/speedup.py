@@ -201,13 +201,21 @@ def sampling_speedup(
         E[p].
     mean_kept_t_s : float or ndarray, optional
         E[p t_s] measured per event, where kept events cost more; t_s E[p] by default.
+
+    Raises
+    ------
+    UsageError
+        As `threshold_speedup`, or if ``mean_pass_over_p`` is negative or NaN.
     """
     r, p = _rates(
         retention_rate=retention_rate, mean_keep_probability=mean_keep_probability
     )
     g, s, n = _times(t_g=t_g, t_s=t_s, t_n=t_n)
     kept = s * p if mean_kept_t_s is None else _times(mean_kept_t_s=mean_kept_t_s)[0]
-    return _ratio(r * (g + s), np.asarray(mean_pass_over_p) * (g + n + kept))
+    ratio = np.asarray(mean_pass_over_p, dtype=np.float64)
+    if not np.all(ratio >= 0):
+        raise UsageError(f"mean_pass_over_p: expected numbers >= 0, got {ratio}")
+    return _ratio(r * (g + s), ratio * (g + n + kept))
 
 
 def effective_sample_size(weight: ArrayLike) -> float:
@@ -234,8 +242,10 @@ def effective_sample_size(weight: ArrayLike) -> float:
         raise UsageError(
             f"weight: expected finite numbers >= 0, got {w[first]} at event {first}"
         )
-    squares = float(np.sum(w * w))
-    return float(np.sum(w)) ** 2 / squares if squares > 0 else 0.0
+    if not np.any(w > 0):
+        return 0.0
+    w = w / w.max()  # the squares of any weights are numbers then
+    return float(np.sum(w)) ** 2 / float(np.sum(w * w))
 
 
 class BestThreshold(NamedTuple):
@@ -279,9 +289,9 @@ def threshold_curve(
         If there is no passing or no failing event.
     """
     y = np.asarray(passes, dtype=np.float64)
-    if not np.any(y > 0) or not np.any(y < 1):
-        raise UsageError("best threshold: expected passing and failing events, got one")
     weight = np.ones(len(score)) if sample_weight is None else sample_weight
+    if not np.any(weight * y > 0) or not np.any(weight * (1 - y) > 0):
+        raise UsageError("best threshold: expected passing and failing events, got one")
     order = np.argsort(-score, kind="stable")
     f1 = np.cumsum((weight * y)[order])
     f0 = np.cumsum((weight * (1.0 - y))[order])
@@ -318,7 +328,7 @@ def find_best_threshold(
     Raises
     ------
     UsageError
-        If there is no passing or no failing event.
+        If there is no passing or no failing event, or all times are 0.
     """
     curve = threshold_curve(score, passes, sample_weight=sample_weight)
     speedup = threshold_speedup(
@@ -329,7 +339,9 @@ def find_best_threshold(
         t_s=t_s,
         t_n=t_n,
     )
-    best = int(np.argmax(speedup))
+    if np.isnan(speedup).all():
+        raise UsageError("best threshold: expected times, got 0 for all of them")
+    best = int(np.nanargmax(speedup))
     return BestThreshold(
         float(curve.threshold[best]),
         float(speedup[best]),

@@ -208,6 +208,13 @@ def test_score_on_an_absent_gpu_is_exit_code_5(run, example):
     assert "cuda:99" in err
 
 
+@pytest.mark.parametrize("command", ["score", "simulate", "train", "generate"])
+def test_seed_below_zero_is_a_usage_error(run, example, command):
+    code, _, err = run(command, example, "--seed", "-1")
+    assert code == 2
+    assert "'--seed': -1 is not in the range" in err
+
+
 def test_score_with_the_same_seed_decides_the_same_in_any_batch(run, example, tmp_path):
     results = []
     for name, size in (("a", 7), ("b", 1000)):

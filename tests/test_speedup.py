@@ -128,6 +128,35 @@ def test_effective_sample_size_matches_closed_forms():
         speedup.effective_sample_size([1.0, np.nan, -1.0])
 
 
+@pytest.mark.parametrize("factor", [1e-200, 1e200])
+def test_effective_sample_size_does_not_depend_on_the_unit_of_weights(factor: float):
+    assert speedup.effective_sample_size([factor, 2 * factor, 0.0]) == pytest.approx(
+        9 / 5
+    )
+
+
+def test_thresholds_of_events_that_count_nothing_are_refused():
+    score, passes = np.array([0.9, 0.1]), np.array([True, False])
+    with pytest.raises(UsageError, match="passing and failing"):
+        speedup.threshold_curve(score, passes, sample_weight=np.array([0.0, 1.0]))
+    with pytest.raises(UsageError, match="got 0 for all"):
+        speedup.find_best_threshold(
+            score, passes, retention_rate=0.05, t_g=0.0, t_s=0.0
+        )
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_sampling_speedup_refuses_an_impossible_mean(value: float):
+    with pytest.raises(UsageError, match="mean_pass_over_p"):
+        speedup.sampling_speedup(
+            retention_rate=0.05,
+            mean_pass_over_p=value,
+            mean_keep_probability=0.3,
+            t_g=1.0,
+            t_s=100.0,
+        )
+
+
 def test_find_best_threshold_equals_a_scan_over_all_thresholds():
     rng = np.random.default_rng(4)
     passes = rng.random(300) < 0.3

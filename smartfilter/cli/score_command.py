@@ -74,7 +74,13 @@ __all__ = ["command"]
     type=EVENT_TYPE,
     help="Type of all events.  [the file's, else inferred]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the sampling.",
+)
 @device_option
 @click.option("--batch-size", type=click.IntRange(min=1), help="Events per batch.")
 @click.option("--strict", is_flag=True, help="Stop at an event that cannot be scored.")

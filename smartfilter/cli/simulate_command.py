@@ -52,7 +52,13 @@ _BLOCKS = {"mock": 2_000, "geant4": 200}
 @workers_option
 @dask_option
 @step_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the detector.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the detector.",
+)
 @click.option(
     "--timeout",
     type=FiniteRange(min=0.0, min_open=True),

@@ -41,7 +41,9 @@ __all__ = ["command"]
     multiple=True,
     help="Skim to learn, the main one first; repeatable.  [that of the file, or all]",
 )
-@click.option("--seed", type=int, help="Replaces the configuration's seed.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Replaces the configuration's seed."
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Replaces that of the file.")
 @click.option(
     "--minutes",

@@ -110,13 +110,13 @@ class TrainingConfig(BaseModel):
     unknown_event_type_share: float = Field(default=0.1, ge=0, le=1)
     """Share of training events whose type is hidden from the network, so that it can
     score events of unknown type."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
     """CPU threads of torch; one is fastest unless the machine is otherwise idle."""
     device: str = "cpu"
 
     split_fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    split_seed: int = 0
+    split_seed: int = Field(default=0, ge=0)
     max_events: int | None = Field(default=None, ge=1)
     """Events to read; by default all."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from smartfilter.decision import DecisionSettings
 from smartfilter.errors import InputError, ModelFileError
+from smartfilter.model_file import load_module, read_model_info
 from smartfilter.scoring import Scorer
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -210,6 +211,12 @@ def test_onnx_file_truncated_refused(exported, tmp_path, size):
     path.with_suffix(".json").write_text(exported.with_suffix(".json").read_text())
     with pytest.raises(ModelFileError, match=r"cut\.onnx"):
         Scorer(path, device="cpu")
+
+
+@pytest.mark.parametrize("read", [load_module, read_model_info])
+def test_onnx_network_where_a_model_file_is_needed_refused(exported, read):
+    with pytest.raises(ModelFileError, match="the model that it was exported from"):
+        read(exported)
 
 
 def test_onnx_network_failing_on_an_event_stops(tmp_path, example):

@@ -67,6 +67,7 @@ def test_retention_rate_that_is_none_is_refused(rate):
         ("loss_weight", {"toy": 0.0}),
         ("loss_weight", {"toy": float("nan")}),
         ("learning_rate", float("inf")),
+        ("seed", -1),
         ("simulation_cost", float("nan")),
     ],
 )
