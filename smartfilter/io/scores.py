@@ -270,8 +270,8 @@ class ScoreWriter(OutputFile):
         blocks, self._blocks = self._blocks, []
         n_rows, self._n_waiting = self._n_waiting, 0
         if n_rows:
-            columns = {
-                name: np.concatenate([block[name] for block in blocks])
+            columns = {  # taken out one by one: 10 MB less at once
+                name: np.concatenate([block.pop(name) for block in blocks])
                 for name in self._dtypes
             }
             self._backend.write(columns, tuple(self._files))
